@@ -1,0 +1,54 @@
+"""histoexpr: gene expression from tissue images, as scikit-learn estimators.
+
+Everything public is reachable from here and loaded at first use, so that
+``import histoexpr`` costs nothing.
+"""
+
+import importlib
+
+from ._version import __version__
+
+_SUBMODULES = {
+    "data",
+    "datasets",
+    "featurizers",
+    "io",
+    "methods",
+    "metrics",
+    "nn",
+    "preprocessing",
+    "retrieval",
+    "testing",
+    "training",
+    "utils",
+}
+
+_HOME = {
+    "SpotPatches": "data",
+    "ExpressionTransformer": "preprocessing",
+    "TextureFeaturizer": "featurizers",
+    "TimmFeaturizer": "featurizers",
+    "Trainer": "training",
+    "SpotRetriever": "retrieval",
+    "BaseExpressionRegressor": "base",
+    "ExpressionTargetRegressor": "methods",
+    "STco": "methods",
+    "load": "io",
+    "save": "io",
+}
+
+__all__ = sorted(_SUBMODULES | set(_HOME)) + ["__version__"]
+
+
+def __getattr__(name):
+    if name in _SUBMODULES:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _HOME:
+        value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(set(globals()) | set(__all__))

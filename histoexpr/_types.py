@@ -1,0 +1,84 @@
+"""The few types that carry named arrays from one layer to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import scipy.sparse
+    import torch
+
+
+@dataclass(frozen=True)
+class SpotTarget:
+    """What a fit reads from its ``y``, whether that was an AnnData or an array.
+
+    Attributes
+    ----------
+    matrix : ndarray or CSR matrix of shape (n_spots, n_genes)
+        Raw counts when ``y`` was an AnnData, the expression as given when it was an array.
+    genes : ndarray of shape (n_genes,), dtype str
+        ``var_names``, or ``"x0", "x1", ...`` for an array.
+    from_adata : bool
+        Whether ``y`` was an AnnData.
+    one_dimensional : bool
+        Whether ``y`` was an array of shape (n_spots,): predictions then have that shape too.
+    positions : ndarray of shape (n_spots, 2), dtype int64, or None
+        (array_col, array_row) of each spot; None when ``obs`` lacks them.
+    section, patient, cell_type : ndarray of shape (n_spots,), dtype str, or None
+        None when ``obs`` lacks the column.
+    """
+
+    matrix: np.ndarray | scipy.sparse.csr_matrix
+    genes: np.ndarray
+    from_adata: bool = False
+    one_dimensional: bool = False
+    positions: np.ndarray | None = None
+    section: np.ndarray | None = None
+    patient: np.ndarray | None = None
+    cell_type: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return self.matrix.shape[0]
+
+
+@dataclass(frozen=True)
+class SpotBatch:
+    """Spots on their way through a module; all tensors share the first dimension.
+
+    Attributes
+    ----------
+    features : Tensor of shape (n_spots, n_features), dtype float32
+        Backbone output.
+    expression : Tensor of shape (n_spots, n_genes), dtype float32, or None
+        Normalised expression; None at predict time.
+    positions : Tensor of shape (n_spots, 2), dtype int64, or None
+        (array_col, array_row).
+    """
+
+    features: torch.Tensor
+    expression: torch.Tensor | None = None
+    positions: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.features.shape[0]
+
+    def _map(self, function) -> SpotBatch:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return SpotBatch(**{k: None if v is None else function(v) for k, v in values.items()})
+
+    def __getitem__(self, index) -> SpotBatch:
+        return self._map(lambda tensor: tensor[index])
+
+    def to(self, device) -> SpotBatch:
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """The loss of one batch and the terms it is the sum of (scalars, for ``history_``)."""
+
+    loss: torch.Tensor
+    terms: dict[str, torch.Tensor] = field(default_factory=dict)

@@ -1,0 +1,159 @@
+"""The one door through which an AnnData enters the library."""
+
+import numpy as np
+import scipy.sparse
+
+from .. import _keys
+from .._types import SpotTarget
+from ..utils import name_some
+
+
+def unpack_target(y):
+    """Take an AnnData or an array apart into arrays with names.
+
+    Parameters
+    ----------
+    y : AnnData of shape (n_spots, n_genes), array-like of shape (n_spots, n_genes) or (n_spots,)
+        An AnnData holds raw counts in ``X``; its ``obs`` may hold ``section``, ``patient``,
+        ``cell_type`` and the grid coordinates ``array_col`` and ``array_row``. An array is
+        expression in the user's own units.
+
+    Returns
+    -------
+    SpotTarget
+
+    Raises
+    ------
+    ValueError
+        If there are no spots or no genes, gene names repeat, an array holds NaN or infinity,
+        or grid coordinates are missing, negative or not whole numbers for some spots.
+    TypeError
+        If ``y`` is neither an AnnData nor an array of numbers.
+    """
+    if isinstance(y, SpotTarget):
+        return y
+    if hasattr(y, "obs") and hasattr(y, "var_names"):
+        return _unpack_adata(y)
+    return _unpack_array(y)
+
+
+def _unpack_adata(adata):
+    if adata.n_obs == 0 or adata.n_vars == 0:
+        raise ValueError(
+            f"adata has {adata.n_obs} spots and {adata.n_vars} genes; at least one of each is "
+            "needed. Did a filter or a section name remove everything?"
+        )
+    if not adata.var_names.is_unique:
+        repeated = adata.var_names[adata.var_names.duplicated()].unique()
+        raise ValueError(
+            f"adata.var_names repeats {name_some(repeated)}: a gene must have one column. "
+            "Call adata.var_names_make_unique() or sum the columns."
+        )
+    matrix = adata.X
+    if matrix is None:
+        raise ValueError("adata.X is empty; it must hold the raw counts.")
+    if hasattr(matrix, "to_memory"):  # backed AnnData
+        matrix = matrix.to_memory()
+    if scipy.sparse.issparse(matrix):
+        matrix = matrix.tocsr()
+    else:
+        matrix = np.asarray(matrix)
+    return SpotTarget(
+        matrix=matrix,
+        genes=adata.var_names.to_numpy().astype(str),
+        from_adata=True,
+        positions=_positions(adata.obs),
+        section=_column(adata.obs, _keys.SECTION),
+        patient=_column(adata.obs, _keys.PATIENT),
+        cell_type=_column(adata.obs, _keys.CELL_TYPE),
+    )
+
+
+def _unpack_array(y):
+    if scipy.sparse.issparse(y):
+        raise TypeError(
+            f"y is a sparse array of type {type(y).__name__}; wrap counts in an AnnData "
+            "(anndata.AnnData(counts)) or call .toarray() on expression."
+        )
+    if y is None:
+        raise ValueError(
+            "requires y to be passed, but the target y is None: pass the AnnData of the spots."
+        )
+    matrix = np.asarray(y)
+    if matrix.dtype == object:
+        try:
+            matrix = matrix.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"y must be an AnnData or an array of numbers; got {type(y).__name__}."
+            ) from error
+    if matrix.dtype.kind not in "biuf":
+        raise ValueError(
+            f"y must be an AnnData or an array of real numbers; got {type(y).__name__} of dtype "
+            f"{matrix.dtype}. Complex data not supported."
+        )
+    if matrix.ndim not in (1, 2) or matrix.size == 0:
+        raise ValueError(
+            f"y must have shape (n_spots, n_genes) or (n_spots,) with at least one of each; "
+            f"got {matrix.shape}."
+        )
+    if not np.isfinite(matrix).all():
+        raise ValueError(
+            "Input y contains NaN or infinity: drop or fill those spots before fit."
+        )
+    one_dimensional = matrix.ndim == 1
+    matrix = matrix[:, None] if one_dimensional else matrix
+    genes = np.array([f"x{i}" for i in range(matrix.shape[1])])
+    return SpotTarget(matrix=matrix, genes=genes, one_dimensional=one_dimensional)
+
+
+def _column(obs, key):
+    """A column of ``obs`` as str, or None; a missing value in it becomes ``"nan"``."""
+    return obs[key].to_numpy().astype(str) if key in obs else None
+
+
+def _positions(obs):
+    present = [key for key in (_keys.ARRAY_COL, _keys.ARRAY_ROW) if key in obs]
+    if not present:
+        return None
+    if len(present) == 1:
+        raise ValueError(
+            f"adata.obs has {present[0]!r} alone; grid positions need both "
+            f"{_keys.ARRAY_COL!r} and {_keys.ARRAY_ROW!r} (drop both if they are not known)."
+        )
+    return check_positions(obs[present].to_numpy(), len(obs))
+
+
+def check_positions(positions, n_spots):
+    """Grid coordinates as whole, non-negative numbers.
+
+    Parameters
+    ----------
+    positions : array-like of shape (n_spots, 2)
+        (array_col, array_row).
+    n_spots : int
+
+    Returns
+    -------
+    ndarray of shape (n_spots, 2), dtype int64
+
+    Raises
+    ------
+    ValueError
+        If the shape differs, or a value is missing, negative or not a whole number.
+    """
+    values = np.asarray(positions, dtype=np.float64)
+    if values.shape != (n_spots, 2):
+        raise ValueError(
+            f"positions must have shape ({n_spots}, 2), (array_col, array_row) a spot; "
+            f"got {values.shape}."
+        )
+    bad = ~np.isfinite(values) | (values < 0) | (values != np.round(values))
+    if bad.any():
+        row = int(np.flatnonzero(bad.any(axis=1))[0])
+        raise ValueError(
+            f"positions must be whole numbers of at least 0; {int(bad.any(axis=1).sum())} spots "
+            f"are not, the first at row {row}: {values[row].tolist()}. Shift or round the grid "
+            "coordinates, or drop those spots."
+        )
+    return values.astype(np.int64)

@@ -1,0 +1,84 @@
+"""Device and precision choice, and seeds that leave the global generators alone."""
+
+import contextlib
+
+import torch
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def resolve_device(device="auto"):
+    """The torch device to compute on.
+
+    Parameters
+    ----------
+    device : "auto", str or torch.device, default="auto"
+        "auto" takes CUDA, then Apple's MPS, then the CPU.
+
+    Returns
+    -------
+    torch.device
+
+    Raises
+    ------
+    ValueError
+        If the device's name is not known to torch, or the device is not on this machine.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device={device!r} is not a torch device; use 'auto', 'cpu', 'cuda' or 'cuda:0'."
+        ) from error
+    missing = {
+        "cuda": resolved.type == "cuda"
+        and (resolved.index or 0) >= (torch.cuda.device_count() if torch.cuda.is_available() else 0),
+        "mps": resolved.type == "mps" and not torch.backends.mps.is_available(),
+    }
+    if missing.get(resolved.type, False):
+        raise ValueError(
+            f"device={device!r} was asked for, but torch finds no such device on this machine; "
+            "use device='auto' or device='cpu'."
+        )
+    return resolved
+
+
+@contextlib.contextmanager
+def isolated_seed(seed, device="cpu"):
+    """Run a block under its own torch seed; the global generators are as before afterwards.
+
+    Parameters
+    ----------
+    seed : int
+    device : torch.device or str, default="cpu"
+        A CUDA device's generator is seeded and restored too.
+    """
+    device = torch.device(device)
+    cuda = [device.index or 0] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.random.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(cuda[0]):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+def draw_seed(random_state):
+    """An int seed from a ``random_state``: an int stands for itself.
+
+    Parameters
+    ----------
+    random_state : int, numpy.random.RandomState or None
+
+    Returns
+    -------
+    int
+        In [0, 2**31).
+    """
+    from sklearn.utils import check_random_state
+
+    return int(check_random_state(random_state).randint(2**31 - 1))
