@@ -16,6 +16,7 @@ _SUBMODULES = {
     "methods",
     "metrics",
     "nn",
+    "plotting",
     "preprocessing",
     "retrieval",
     "testing",

@@ -109,7 +109,10 @@ def _unpack_array(y):
 
 def _column(obs, key):
     """A column of ``obs`` as str, or None; a missing value in it becomes ``"nan"``."""
-    return obs[key].to_numpy().astype(str) if key in obs else None
+    if key not in obs:
+        return None
+    # NaN, None and pandas' NA would each become another word.
+    return obs[key].astype(object).where(obs[key].notna(), "nan").to_numpy().astype(str)
 
 
 def _positions(obs):
@@ -121,7 +124,8 @@ def _positions(obs):
             f"adata.obs has {present[0]!r} alone; grid positions need both "
             f"{_keys.ARRAY_COL!r} and {_keys.ARRAY_ROW!r} (drop both if they are not known)."
         )
-    return check_positions(obs[present].to_numpy(), len(obs))
+    values = obs[present].astype(object)
+    return check_positions(values.where(values.notna(), np.nan), len(obs))
 
 
 def check_positions(positions, n_spots):
@@ -142,7 +146,10 @@ def check_positions(positions, n_spots):
     ValueError
         If the shape differs, or a value is missing, negative or not a whole number.
     """
-    values = np.asarray(positions, dtype=np.float64)
+    try:
+        values = np.asarray(positions, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"positions must be whole numbers; got others ({error}).") from error
     if values.shape != (n_spots, 2):
         raise ValueError(
             f"positions must have shape ({n_spots}, 2), (array_col, array_row) a spot; "

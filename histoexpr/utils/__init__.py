@@ -1,6 +1,14 @@
 """Helpers that know nothing of images or genes."""
 
+from ._files import written_aside
 from ._optional import import_optional
-from ._validation import check_rows_match, name_some
+from ._validation import check_rows_match, fill_unset, name_some, unchanged_on_error
 
-__all__ = ["check_rows_match", "import_optional", "name_some"]
+__all__ = [
+    "check_rows_match",
+    "fill_unset",
+    "import_optional",
+    "name_some",
+    "unchanged_on_error",
+    "written_aside",
+]

@@ -1,0 +1,31 @@
+# Two commands on a machine that has only Python (3.10 or newer) and make:
+#   make demo    install into .venv and run the main job on embedded data
+#   make test    install what the tests need, too, and run them
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.demo
+	$(PY) examples/demo.py --out demo_output
+
+test: $(VENV)/.test
+	$(PY) -m pytest
+
+lint: $(VENV)/.test
+	$(PY) -m flake8 histoexpr tests examples
+
+$(PY):
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: setup.cfg pyproject.toml | $(PY)
+	$(PY) -m pip install --disable-pip-version-check -e '.[texture,plot]'
+	touch $@
+
+$(VENV)/.test: setup.cfg pyproject.toml | $(PY)
+	$(PY) -m pip install --disable-pip-version-check -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo_output her2st_output

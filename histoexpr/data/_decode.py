@@ -1,0 +1,151 @@
+"""Pixels from image files: 8-bit RGB out of whatever a section is stored as."""
+
+import contextlib
+import warnings
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def to_rgb(array, what):
+    """Bring 8-bit pixels with 1, 3 or 4 channels to three.
+
+    Parameters
+    ----------
+    array : ndarray of shape (..., height, width) or (..., height, width, channels), dtype uint8
+        Without a channel axis it is grey, and then has at most two dimensions here.
+    what : str
+        What the messages call it.
+
+    Returns
+    -------
+    ndarray of shape (..., height, width, 3), dtype uint8
+        The same array when it has three channels.
+
+    Raises
+    ------
+    ValueError
+        If the dtype is not uint8, the channels are not 1, 3 or 4, or it is empty.
+    """
+    if array.dtype != np.uint8:
+        hint = {
+            "f": "if it runs from 0 to 1, pass (255 * image).round().astype('uint8')",
+            "u": "scale it to 0..255 and pass .astype('uint8')",
+            "i": "scale it to 0..255 and pass .astype('uint8')",
+        }.get(array.dtype.kind, "pass the 8-bit colour image")
+        raise ValueError(f"{what} must have dtype uint8, 0 to 255; got {array.dtype}: {hint}.")
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim < 3 or array.shape[-1] not in (1, 3, 4):
+        raise ValueError(
+            f"{what} must have 1 (grey), 3 (RGB) or 4 (RGBA) channels on its last axis; got "
+            f"shape {array.shape}. Channels on the first axis? Move them with np.moveaxis."
+        )
+    if 0 in array.shape[-3:-1]:
+        raise ValueError(f"{what} has no pixels: its shape is {array.shape}.")
+    if array.shape[-1] == 1:
+        return np.repeat(array, 3, axis=-1)
+    if array.shape[-1] == 4:
+        alpha = array[..., 3:].astype(np.uint16)
+        on_white = array[..., :3] * alpha + 255 * (255 - alpha) + 127  # below 2**16: no overflow
+        return (on_white // 255).astype(np.uint8)
+    return array
+
+
+def read_image(file, path, header_only=False):
+    """Read an open JPG, PNG or TIFF file.
+
+    Parameters
+    ----------
+    file : binary file object, at its start
+    path : str
+        For the messages.
+    header_only : bool, default=False
+        Whether to decode no pixels.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), dtype uint8, or tuple of int
+        The pixels, or (width, height) when only the header is wanted.
+
+    Raises
+    ------
+    ValueError
+        If it is no image, is damaged or too large, or is not 8-bit grey or colour.
+    """
+    magic = file.read(4)
+    file.seek(0)
+    try:
+        if magic in _TIFF_MAGIC:
+            found = _read_tiff(file, path, header_only)
+            if found is not None:
+                return found
+            file.seek(0)
+        with _large_images_allowed(), Image.open(file) as image:
+            return image.size if header_only else pil_to_rgb(image, repr(path))
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"{path!r} has more pixels than Pillow opens ({error}). If you trust the file, raise "
+            "PIL.Image.MAX_IMAGE_PIXELS, or save it as an uncompressed or deflate TIFF."
+        ) from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path!r} is not an image that Pillow or tifffile can read.") from error
+    except OSError as error:
+        raise ValueError(f"{path!r} cannot be decoded; is it cut short? ({error})") from error
+
+
+@contextlib.contextmanager
+def _large_images_allowed():
+    """A section of 92 megapixels is usual: no warning for it. Pillow's hard limit stays."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
+
+
+def pil_to_rgb(image, what):
+    """The pixels of a PIL image, (height, width, 3) uint8; ValueError for a mode it refuses."""
+    depth_16 = any(";16" in str(tile[-1]) for tile in getattr(image, "tile", None) or [])
+    if depth_16 or image.mode not in ("L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
+        mode = "16-bit" if depth_16 else image.mode
+        raise ValueError(
+            f"{what} is of Pillow's mode {mode!r}; an 8-bit grey or colour image is needed. "
+            "Scale it to 0..255 and save it as 8-bit RGB."
+        )
+    if image.mode in ("CMYK", "YCbCr"):
+        image = image.convert("RGB")
+    elif image.mode in ("LA", "P", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+    return to_rgb(np.array(image), what)
+
+
+def _read_tiff(file, path, header_only):
+    """As `read_image`, or None where Pillow is the better reader."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(file) as tiff:
+            series, page = tiff.series[0], tiff.pages[0]
+            plain = {tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB}
+            jpeg = page.compression == tifffile.COMPRESSION.JPEG
+            if page.photometric not in plain and not jpeg:
+                return None  # palette, white-is-zero, CMYK
+            sizes = {a: n for a, n in zip(series.axes, series.shape) if n > 1 or a in "YX"}
+            stack = set(sizes) - set("YXSC") or {"S", "C"} <= set(sizes)
+            if stack or sizes.get("C", 3) != 3:  # 4 separate channels are fluorescence, not RGBA
+                raise ValueError(
+                    f"{path!r} holds a stack with axes {series.axes} and shape {series.shape}; "
+                    "one grey, RGB or RGBA plane is needed. Save the H&E plane alone."
+                )
+            if header_only:
+                return sizes["X"], sizes["Y"]
+            array = series.asarray().reshape([sizes[a] for a in sizes])
+            order = [list(sizes).index(a) for a in "YXSC" if a in sizes]
+            return np.ascontiguousarray(to_rgb(array.transpose(order), repr(path)))
+    except tifffile.TiffFileError as error:
+        raise ValueError(f"{path!r} is a broken TIFF file ({error}).") from error
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+        return None  # a codec that Pillow's libtiff has

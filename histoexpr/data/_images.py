@@ -1,0 +1,272 @@
+"""Section images: opened once per process, shared by all views, pickled without their pixels."""
+
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+
+import numpy as np
+from PIL import Image
+
+from ._decode import pil_to_rgb, read_image, to_rgb
+
+CACHE_LIMIT_VARIABLE = "HISTOEXPR_IMAGE_CACHE_GB"
+_DEFAULT_CACHE_GB = 4.0
+
+
+class SectionImage:
+    """The H&E image of one section.
+
+    Attributes
+    ----------
+    size : tuple of int
+        (width, height) in pixels.
+    name : str
+        What messages call it.
+    """
+
+    def __init__(self, size, name):
+        self.size = size
+        self.name = name
+
+    def pixels(self):
+        """The image as a read-only ndarray of shape (height, width, 3), dtype uint8."""
+        raise NotImplementedError
+
+    def same_as(self, other):
+        """Whether both hold the same picture."""
+        raise NotImplementedError
+
+    def __repr__(self):
+        return f"<{type(self).__name__} {self.name}, {self.size[0]} x {self.size[1]} px>"
+
+
+class ArrayImage(SectionImage):
+    """An image that is in memory already; the array is not copied when it is RGB."""
+
+    def __init__(self, array):
+        pixels = to_rgb(array, "the section image").view()
+        pixels.flags.writeable = False
+        super().__init__((pixels.shape[1], pixels.shape[0]), "array")
+        self._pixels = pixels
+
+    def pixels(self):
+        return self._pixels
+
+    def same_as(self, other):
+        if self is other:
+            return True
+        return isinstance(other, ArrayImage) and np.array_equal(self._pixels, other._pixels)
+
+
+class FileImage(SectionImage):
+    """An image file: its header is read now, its pixels when they are first needed.
+
+    The pickle carries the absolute path and the SHA-256 of the file, never the pixels; where it
+    is loaded, a file with other content is refused.
+    """
+
+    def __init__(self, path):
+        self.path = os.path.abspath(path)
+        self._checksum = None
+        with self._open() as file:
+            self._stamp = _stamp(file)
+            super().__init__(read_image(file, self.path, header_only=True), self.path)
+
+    @property
+    def checksum(self):
+        """SHA-256 of the file's bytes, in hexadecimal; computed when first asked for."""
+        if self._checksum is None:
+            with self._open() as file:
+                self._verify(file)
+        return self._checksum
+
+    def pixels(self):
+        with _cache.lock:
+            pixels = _cache.get((self.path, self._checksum))
+            if pixels is None:
+                with self._open() as file:
+                    self._verify(file)
+                    key = (self.path, self._checksum)
+                    pixels = _cache.get(key)
+                    if pixels is None:
+                        pixels = read_image(file, self.path)
+                        pixels.flags.writeable = False
+                        _cache.put(key, pixels)
+            return pixels
+
+    def same_as(self, other):
+        if self is other:
+            return True
+        return isinstance(other, FileImage) and self.checksum == other.checksum
+
+    def _open(self):
+        try:
+            return open(self.path, "rb")
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"There is no section image at {self.path!r}. A pickled SpotPatches carries the "
+                "path of its images, not their pixels: put the file there, or build the "
+                "SpotPatches anew."
+            ) from error
+
+    def _verify(self, file):
+        """Compute the checksum, or compare it: the file must be the one that was constructed.
+
+        Until it is known, size and modification time stand in for it.
+        """
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+        file.seek(0)
+        found = digest.hexdigest()
+        if self._checksum is None:
+            changed = self._stamp != _stamp(file)
+        else:
+            changed = self._checksum != found
+        if changed:
+            raise ValueError(
+                f"The section image {self.path!r} has changed since its SpotPatches was built. "
+                "Put the old file back, or build the SpotPatches anew."
+            )
+        self._checksum = found
+
+    def __getstate__(self):
+        return {"path": self.path, "size": self.size, "name": self.name, "checksum": self.checksum}
+
+    def __setstate__(self, state):
+        super().__init__(state["size"], state["name"])
+        self.path, self._checksum, self._stamp = state["path"], state["checksum"], None
+
+
+def open_section_image(image):
+    """Make a :class:`SectionImage` of an array, a PIL image or a path.
+
+    Parameters
+    ----------
+    image : ndarray, PIL.Image.Image, str, os.PathLike or SectionImage
+        Arrays: (height, width), (height, width, 1), (height, width, 3) or (height, width, 4),
+        dtype uint8. Files: JPG and PNG through Pillow, TIFF through tifffile (through Pillow
+        where tifffile would need the imagecodecs package, and for palettes and CMYK).
+
+    Returns
+    -------
+    SectionImage
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file at the path.
+    ValueError
+        If the file or array is not an 8-bit grey or colour image.
+    TypeError
+        If ``image`` is none of these types.
+
+    Notes
+    -----
+    Grey is repeated to three channels; transparency is laid on white; CMYK is converted by
+    Pillow, without a colour profile; 16-bit, float and 1-bit images are refused. Pixels are
+    taken as stored: an EXIF orientation is not applied.
+    """
+    if isinstance(image, SectionImage):
+        return image
+    if isinstance(image, (str, os.PathLike)):
+        return FileImage(image)
+    if isinstance(image, Image.Image):
+        return ArrayImage(pil_to_rgb(image, "the PIL image"))
+    if hasattr(image, "__array__"):
+        return ArrayImage(np.asarray(image))
+    raise TypeError(
+        f"A section image must be an array, a PIL image or a path; got {type(image).__name__}."
+    )
+
+
+def clear_image_cache():
+    """Forget the decoded section images of this process; they are read again when needed.
+
+    Notes
+    -----
+    The cache holds at most 4 GiB of decoded pixels, the images used last, and always the newest
+    one. The environment variable ``HISTOEXPR_IMAGE_CACHE_GB`` sets another limit; worker
+    processes inherit it, and each has its own cache.
+    """
+    _cache.clear()
+
+
+def cut_square(pixels, centre, size, out_px, fill):
+    """Cut a square around a point; what lies beyond the image is ``fill``.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (height, width, 3), dtype uint8
+    centre : ndarray of shape (2,), dtype float64
+        (x, y) in pixels; the square starts at ``floor(centre - size / 2 + 1 / 2)``.
+    size : int
+        Side of the square, in pixels of the image.
+    out_px : int
+        Side of the patch as returned; when it differs, Pillow's antialiased bicubic filter.
+    fill : ndarray of shape (3,), dtype uint8
+
+    Returns
+    -------
+    ndarray of shape (out_px, out_px, 3), dtype uint8
+    """
+    height, width = pixels.shape[:2]
+    left, top = (int(v) for v in np.floor(centre - size / 2 + 0.5))
+    x0, x1 = max(left, 0), min(left + size, width)
+    y0, y1 = max(top, 0), min(top + size, height)
+    patch = pixels[y0:y1, x0:x1]
+    if patch.shape[:2] != (size, size):
+        inside, patch = patch, np.empty((size, size, 3), np.uint8)
+        patch[:] = fill
+        patch[y0 - top : y1 - top, x0 - left : x1 - left] = inside
+    if size == out_px:
+        return patch
+    resized = Image.fromarray(np.ascontiguousarray(patch)).resize(
+        (out_px, out_px), Image.Resampling.BICUBIC
+    )
+    return np.asarray(resized)
+
+
+class _PixelCache:
+    """Decoded images of this process, the least recently used forgotten first."""
+
+    def __init__(self):
+        self.lock = threading.RLock()
+        self._images = OrderedDict()
+
+    def get(self, key):
+        with self.lock:
+            if key in self._images:
+                self._images.move_to_end(key)
+            return self._images.get(key)
+
+    def put(self, key, pixels):
+        try:
+            limit = float(os.environ.get(CACHE_LIMIT_VARIABLE, _DEFAULT_CACHE_GB)) * 2**30
+        except ValueError as error:
+            raise ValueError(
+                f"{CACHE_LIMIT_VARIABLE} must be a number of GiB; got "
+                f"{os.environ[CACHE_LIMIT_VARIABLE]!r}."
+            ) from error
+        with self.lock:
+            self._images[key] = pixels
+            while len(self._images) > 1 and sum(p.nbytes for p in self._images.values()) > limit:
+                self._images.popitem(last=False)
+
+    def clear(self):
+        with self.lock:
+            self._images.clear()
+
+    def renew_lock(self):
+        self.lock = threading.RLock()
+
+
+_cache = _PixelCache()
+if hasattr(os, "register_at_fork"):  # a lock held by another thread would stay held in the child
+    os.register_at_fork(after_in_child=_cache.renew_lock)
+
+
+def _stamp(file):
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns

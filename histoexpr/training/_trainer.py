@@ -1,0 +1,323 @@
+"""How a module is trained, whatever the method."""
+
+import logging
+import time
+from numbers import Integral, Real
+from pathlib import Path
+
+import joblib
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.model_selection import GroupShuffleSplit
+from sklearn.utils._param_validation import Interval, StrOptions
+from tqdm.auto import tqdm
+
+from ..utils import fill_unset
+from ..utils._torch import PRECISIONS, draw_seed, isolated_seed, resolve_device
+from ._optimizers import OPTIMIZERS, SCHEDULES
+from ._run import Run
+
+logger = logging.getLogger(__name__)
+
+
+class Trainer(BaseEstimator):
+    """Trains a module on spots by gradient descent.
+
+    A parameter left at None takes the value of the method's paper, or, when the trainer is
+    used alone, the value in brackets.
+
+    Parameters
+    ----------
+    max_epochs : int, default=None
+        Passes over the training spots [100].
+    batch_size : int, default=None
+        Spots a step [128].
+    lr : float, default=None
+        Learning rate [1e-4].
+    weight_decay : float, default=None
+        [1e-3].
+    optimizer : {"adam", "adamw"}, default=None
+        ["adam"].
+    schedule : {"constant", "cosine"}, default=None
+        The learning rate after the warm-up: kept, or half a cosine down to `min_lr`
+        ["constant"].
+    warmup_epochs : int, default=None
+        Epochs over which the learning rate rises linearly to `lr` [0].
+    min_lr : float, default=None
+        Where "cosine" ends [0].
+    max_grad_norm : float or None, default=None
+        Clip the gradient to this L2 norm; None does not clip.
+    early_stopping : bool, default=False
+        Hold out whole groups of the training data, stop when their loss has not fallen for
+        `patience` epochs, and keep the weights of the best epoch. The test fold is never seen.
+    validation_fraction : float, default=0.2
+        Share of the training groups held out for early stopping (at least one).
+    patience : int, default=10
+    checkpoint_dir : str, Path or None, default=None
+        Where the state is written after each epoch. A run with the same data, settings and
+        integer `random_state` goes on from there; any other run has a file of its own.
+    device : str, default="auto"
+        "auto" takes CUDA, then MPS, then the CPU.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        "auto" is bfloat16 autocast on CUDA and float32 elsewhere.
+    random_state : int, RandomState or None, default=None
+        Decides batches, dropout and held-out groups. torch's global generators are left alone.
+    verbose : int, default=0
+        From 1 on, a progress bar over epochs.
+
+    Attributes
+    ----------
+    history_ : list of dict
+        One entry an epoch: ``epoch``, ``loss`` and its terms (means over spots), ``lr``,
+        ``seconds``, and with early stopping ``validation_loss``.
+    best_epoch_ : int
+        The epoch whose weights were kept (the last one without early stopping).
+    validation_groups_ : ndarray of str
+        The groups held out; empty without early stopping.
+    """
+
+    _defaults = {
+        "max_epochs": 100,
+        "batch_size": 128,
+        "lr": 1e-4,
+        "weight_decay": 1e-3,
+        "optimizer": "adam",
+        "schedule": "constant",
+        "warmup_epochs": 0,
+        "min_lr": 0.0,
+    }
+
+    _parameter_constraints = {
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+        "lr": [Interval(Real, 0, None, closed="neither"), None],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), None],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), None],
+        "schedule": [StrOptions(set(SCHEDULES)), None],
+        "warmup_epochs": [Interval(Integral, 0, None, closed="left"), None],
+        "min_lr": [Interval(Real, 0, None, closed="left"), None],
+        "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "patience": [Interval(Integral, 1, None, closed="left")],
+        "checkpoint_dir": [str, Path, None],
+        "device": [str, torch.device],
+        "precision": [StrOptions({"auto", *PRECISIONS})],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        max_epochs=None,
+        batch_size=None,
+        lr=None,
+        weight_decay=None,
+        *,
+        optimizer=None,
+        schedule=None,
+        warmup_epochs=None,
+        min_lr=None,
+        max_grad_norm=None,
+        early_stopping=False,
+        validation_fraction=0.2,
+        patience=10,
+        checkpoint_dir=None,
+        device="auto",
+        precision="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.warmup_epochs = warmup_epochs
+        self.min_lr = min_lr
+        self.max_grad_norm = max_grad_norm
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.checkpoint_dir = checkpoint_dir
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, module, data, groups=None):
+        """Train a module in place; it ends on the CPU, in evaluation mode.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            Called with a SpotBatch, it returns a LossOutput.
+        data : SpotBatch
+            All training spots.
+        groups : array-like of shape (n_spots,) or None, default=None
+            Patients (or sections); needed for early stopping alone.
+
+        Returns
+        -------
+        Trainer
+            self.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is not allowed, the device is not there, or early stopping has
+            fewer than two groups to hold one out of.
+        FloatingPointError
+            If the loss becomes NaN or infinite.
+        """
+        self._validate_params()
+        device = resolve_device(self.device)
+        seed = draw_seed(self.random_state)
+        settings = self._settings()
+        train, validation, held_out = self._split(data, groups, seed)
+        path = self._checkpoint_path(module, settings, seed, (train, validation))
+        run = Run(module.to(device), settings, seed)
+        train, validation = train.to(device), validation.to(device)
+        with isolated_seed(seed, device):
+            if path is not None and path.exists():
+                run.load(path)
+                logger.info("Going on after %d epochs from %s", len(run.history), path)
+            with tqdm(
+                total=settings["max_epochs"],
+                initial=len(run.history),
+                desc="Training",
+                unit="epoch",
+                disable=not self.verbose,
+            ) as bar:
+                while not run.finished:
+                    self._epoch(run, train, validation)
+                    bar.set_postfix(loss=f"{run.history[-1]['loss']:.3f}", refresh=False)
+                    bar.update()
+                    if path is not None:
+                        run.save(path)
+        run.finish()
+        self.history_ = run.history
+        self.best_epoch_ = run.best_epoch
+        self.validation_groups_ = held_out
+        return self
+
+    def _settings(self):
+        """What shapes the weights, with the unset parameters filled in."""
+        own = {name: getattr(self, name) for name in self._defaults}
+        settings = {k: self._defaults[k] if v is None else v for k, v in own.items()}
+        settings["max_grad_norm"] = self.max_grad_norm
+        settings["patience"] = self.patience if self.early_stopping else None
+        return settings
+
+    def _split(self, data, groups, seed):
+        """Training spots, held-out spots (none without early stopping), held-out groups."""
+        if not self.early_stopping:
+            return data, data[:0], np.array([], dtype=str)
+        labels = np.zeros(len(data)) if groups is None else np.asarray(groups)
+        found = np.unique(labels)
+        if len(found) < 2:
+            raise ValueError(
+                f"early_stopping=True holds out whole patients (or sections), but the training "
+                f"data has {len(found)}; give adata.obs a patient or section column with at "
+                "least two values, or use early_stopping=False."
+            )
+        n_held = min(len(found) - 1, max(1, round(self.validation_fraction * len(found))))
+        splitter = GroupShuffleSplit(1, test_size=n_held, random_state=seed)
+        train, held = next(splitter.split(labels, groups=labels))
+        held_out = np.unique(labels[held]).astype(str)
+        return data[torch.as_tensor(train)], data[torch.as_tensor(held)], held_out
+
+    def _checkpoint_path(self, module, settings, seed, parts):
+        """A file name that only the same run has: same weights to start from, data, settings."""
+        if self.checkpoint_dir is None:
+            return None
+        tensors = [t for part in parts for t in vars(part).values() if t is not None]
+        arrays = [t.cpu().numpy() for t in [*module.state_dict().values(), *tensors]]
+        return Path(self.checkpoint_dir) / f"{joblib.hash([settings, seed, arrays])}.pt"
+
+    def _epoch(self, run, train, validation):
+        started = time.perf_counter()
+        lr = run.begin_epoch()
+        means = _Means()
+        for index in run.batches(len(train)):
+            batch = train[index.to(train.features.device)]
+            with self._autocast(batch):
+                output = run.module(batch)
+            if not torch.isfinite(output.loss):
+                raise FloatingPointError(
+                    f"the training loss became {output.loss.item()} in epoch "
+                    f"{len(run.history)}; lower lr, set max_grad_norm, or standardise the "
+                    "features (sklearn.preprocessing.StandardScaler)."
+                )
+            run.step(output.loss)
+            means.add(output, len(batch))
+        entry = {"epoch": len(run.history), **means.values(), "lr": lr}
+        if len(validation):
+            entry["validation_loss"] = self._validation_loss(run, validation)
+        entry["seconds"] = time.perf_counter() - started
+        run.end_epoch(entry)
+
+    def _validation_loss(self, run, validation):
+        # A contrastive loss depends on which spots meet in a batch: the same ones every epoch.
+        run.module.eval()
+        order = torch.randperm(len(validation), generator=torch.Generator().manual_seed(0))
+        means = _Means()
+        with torch.no_grad():
+            for index in order.split(run.settings["batch_size"]):
+                batch = validation[index.to(validation.features.device)]
+                with self._autocast(batch):
+                    means.add(run.module(batch), len(batch))
+        return means.values()["loss"]
+
+    def _autocast(self, batch):
+        device = batch.features.device.type
+        precision = self.precision
+        if precision == "auto":
+            precision = "bfloat16" if device == "cuda" else "float32"
+        return torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+class _Means:
+    """Means over spots of the loss and its terms, read from the device once an epoch."""
+
+    def __init__(self):
+        self.n_spots = 0
+        self.sums = {}
+
+    def add(self, output, n_spots):
+        self.n_spots += n_spots
+        for name, value in {"loss": output.loss.detach(), **output.terms}.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * n_spots
+
+    def values(self):
+        return {name: float(total) / self.n_spots for name, total in self.sums.items()}
+
+
+def check_trainer(trainer, default):
+    """A Trainer of the estimator's own: a clone, its unset parameters those of the method.
+
+    Parameters
+    ----------
+    trainer : Trainer or None
+        What the user gave.
+    default : Trainer
+        What the method's paper did.
+
+    Returns
+    -------
+    Trainer
+
+    Raises
+    ------
+    TypeError
+        If ``trainer`` is something else.
+    """
+    if trainer is None:
+        return default
+    if not isinstance(trainer, Trainer):
+        raise TypeError(
+            f"trainer must be a histoexpr.Trainer or None; got {type(trainer).__name__}."
+        )
+    return fill_unset(clone(trainer), default)

@@ -1,0 +1,101 @@
+"""The shape of the package: imports go one way, keys and FAISS have one home each."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import histoexpr
+
+PACKAGE = Path(histoexpr.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# A file imports only from what stands before its own place.
+LAYERS = (
+    "_version _keys _types utils data nn metrics preprocessing featurizers training retrieval "
+    "datasets base methods io plotting testing"
+).split()
+
+LAZY = {"scanpy", "anndata", "pandas", "timm", "faiss", "matplotlib", "torch", "sklearn", "skimage"}
+
+
+def layer(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path):
+    """(package, names) of each import in a file; the package in full."""
+    parents = ["histoexpr", *path.relative_to(PACKAGE).parent.parts]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, []) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = parents[: len(parents) - node.level + 1] if node.level else []
+            name = ".".join([*base, *([node.module] if node.module else [])])
+            yield name, [alias.name for alias in node.names]
+
+
+def imported_layers(path):
+    for module, names in imports(path):
+        parts = module.split(".")
+        if parts[0] == "histoexpr":
+            yield from [parts[1]] if len(parts) > 1 else names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_one_way(path):
+    if path == PACKAGE / "__init__.py":
+        return
+    own = LAYERS.index(layer(path))
+    later = {name for name in imported_layers(path) if LAYERS.index(name) > own}
+    assert not later, f"{layer(path)} stands before {sorted(later)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_stay_readable(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 400
+    calls = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call)]
+    assert not [c for c in calls if getattr(c.func, "id", None) == "print"], "use logging"
+
+
+def test_faiss_has_one_home():
+    users = {layer(path) for path in FILES for name, _ in imports(path) if name == "faiss"}
+    assert users == {"retrieval"}
+
+
+def test_torch_code_knows_no_anndata_and_no_sklearn():
+    for path in (PACKAGE / "nn").glob("*.py"):
+        packages = {name.partition(".")[0] for name, _ in imports(path)}
+        assert not packages & {"sklearn", "anndata", "scanpy", "pandas"}, path.name
+
+
+def test_keys_of_anndata_have_one_home():
+    from histoexpr import _keys
+
+    keys = {value for name, value in vars(_keys).items() if name.isupper()} - {_keys.UNS}
+    for path in FILES:
+        if path.name == "_keys.py":
+            continue
+        found = [
+            node.value
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Constant) and node.value in keys
+        ]
+        assert not found, f"{path.relative_to(PACKAGE)} spells {found}: use histoexpr._keys"
+
+
+def test_import_costs_nothing():
+    code = "import sys, histoexpr; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not LAZY & set(loaded.stdout.split())
+
+
+def test_everything_public_is_reachable():
+    for name in histoexpr.__all__:
+        assert getattr(histoexpr, name) is not None
+        assert name in dir(histoexpr)
+    with pytest.raises(AttributeError, match="no attribute 'STCO'"):
+        histoexpr.STCO
