@@ -12,17 +12,24 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, cross_val_score
+from sklearn.model_selection import LeaveOneGroupOut, cross_val_score
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
 import histoexpr
-from histoexpr import ExpressionTargetRegressor, STco, TextureFeaturizer, Trainer
+from histoexpr import (
+    ExpressionTargetRegressor,
+    ExpressionTransformer,
+    STco,
+    TextureFeaturizer,
+    Trainer,
+)
 from histoexpr.metrics import mean_pearson, pearson_scorer
 from histoexpr.plotting import plot_genes
 
@@ -76,13 +83,34 @@ def predict_unseen_patient(images, adata, out):
 
     measured = adata[test].copy()
     measured.X = model.expression_.transform(measured)
-    # The genes of the picture are chosen on the training patients: the most variable ones.
-    spread = model.expression_.transform(adata[train]).std(axis=0)
-    genes = list(model.genes_[np.argsort(-spread)[:4]])
-    section = (predicted.obs["section"] == predicted.obs["section"].iloc[0]).to_numpy()
-    axes = plot_genes({"measured": measured[section], "predicted": predicted[section]}, genes)
-    axes[0, 0].figure.savefig(out / "genes.png", dpi=110)
+    draw(measured, predicted, images[test], genes_to_show(adata[train]), out / "genes.png")
     return mean_pearson(measured.X, predicted.X, section=predicted.obs["section"].to_numpy())
+
+
+def genes_to_show(adata):
+    """Three genes, chosen on the training patients: the most expressed of three programmes."""
+    expressed = ExpressionTransformer().fit_transform(adata).mean(axis=0)
+    order = np.argsort(-expressed)
+    return list(adata.var_names[order][~adata.var["program"].iloc[order].duplicated()][:3])
+
+
+def draw(measured, predicted, images, genes, path):
+    """The H&E of a section, and genes on it: measured above, predicted below."""
+    section = predicted.obs["section"].iloc[0]
+    rows = (predicted.obs["section"] == section).to_numpy()
+    tissue = images.section_images[section].pixels()
+    figure = Figure(figsize=(13, 6), layout="constrained")
+    axes = figure.subplots(2, 1 + len(genes))
+    plot_genes(
+        {"measured": measured[rows], "predicted": predicted[rows]},
+        genes,
+        image=tissue,
+        axes=axes[:, 1:],
+    )
+    axes[0, 0].imshow(tissue)
+    axes[0, 0].set(title=f"H&E of {section}", xticks=[], yticks=[])
+    axes[1, 0].set_axis_off()
+    figure.savefig(path, dpi=110)
 
 
 def main():
@@ -95,7 +123,7 @@ def main():
 
     images, adata = histoexpr.datasets.make_spatial_expression(random_state=SEED)
     print(images, adata, sep="\n")
-    features = TextureFeaturizer(verbose=1).fit_transform(images)
+    features = TextureFeaturizer(progress=True).fit_transform(images)
     table = cross_validate(features, adata)
     pcc = predict_unseen_patient(images, adata, out)
 

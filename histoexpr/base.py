@@ -6,6 +6,7 @@ from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from . import _keys
 from ._types import SpotBatch
 from .data import check_images, unpack_target
 from .featurizers import check_featurizer
@@ -184,11 +185,11 @@ def _seeded(collaborator, seed):
 
 def _check_same_spots(X, target):
     """Refuse images and expression whose rows are not the same spots."""
-    for name in ("section", "positions"):
+    for name in (_keys.SECTION, "positions"):
         of_images, of_target = getattr(X, name, None), getattr(target, name)
         if of_images is None or of_target is None or np.array_equal(of_images, of_target):
             continue
-        if name == "section" and len(np.unique(of_images)) == 1:
+        if name == _keys.SECTION and len(np.unique(of_images)) == 1:
             continue  # patches of one section may go without its name
         row = np.flatnonzero((of_images != of_target).reshape(len(target), -1).any(axis=1))[0]
         raise ValueError(
@@ -220,7 +221,8 @@ shape (n_spots, n_features)
         neighbors : ndarray of shape (n_spots, n_neighbors), dtype int64
             Rows of the training X and y.
         """
-        return self.retriever_.kneighbors(self.embed_images(X), n_neighbors, return_distance)
+        embeddings = self.embed_images(X)
+        return self.retriever_.kneighbors(embeddings, n_neighbors, return_distance)
 
     def _prepare(self, n_spots):
         self.retriever_ = check_retriever(self.retriever, self._default_retriever(), n_spots)

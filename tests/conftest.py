@@ -21,4 +21,4 @@ def cohort():
     """A small synthetic cohort: three patients, one section each."""
     from histoexpr.datasets import make_spatial_expression
 
-    return make_spatial_expression(n_patients=3, n_spots=48, n_genes=30, random_state=0)
+    return make_spatial_expression(n_patients=3, grid=(8, 8), n_genes=30, random_state=0)

@@ -84,6 +84,7 @@ def read_image(file, path, header_only=False):
                 return found
             file.seek(0)
         with _large_images_allowed(), Image.open(file) as image:
+            _check_mode(image, repr(path))
             return image.size if header_only else pil_to_rgb(image, repr(path))
     except Image.DecompressionBombError as error:
         raise ValueError(
@@ -106,6 +107,16 @@ def _large_images_allowed():
 
 def pil_to_rgb(image, what):
     """The pixels of a PIL image, (height, width, 3) uint8; ValueError for a mode it refuses."""
+    _check_mode(image, what)
+    if image.mode in ("CMYK", "YCbCr"):
+        image = image.convert("RGB")
+    elif image.mode in ("LA", "P", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+    return to_rgb(np.array(image), what)
+
+
+def _check_mode(image, what):
+    """Refuse a PIL image that is not 8-bit grey or colour; no pixel is decoded for it."""
     depth_16 = any(";16" in str(tile[-1]) for tile in getattr(image, "tile", None) or [])
     if depth_16 or image.mode not in ("L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
         mode = "16-bit" if depth_16 else image.mode
@@ -113,11 +124,6 @@ def pil_to_rgb(image, what):
             f"{what} is of Pillow's mode {mode!r}; an 8-bit grey or colour image is needed. "
             "Scale it to 0..255 and save it as 8-bit RGB."
         )
-    if image.mode in ("CMYK", "YCbCr"):
-        image = image.convert("RGB")
-    elif image.mode in ("LA", "P", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-    return to_rgb(np.array(image), what)
 
 
 def _read_tiff(file, path, header_only):
@@ -126,10 +132,13 @@ def _read_tiff(file, path, header_only):
 
     try:
         with tifffile.TiffFile(file) as tiff:
+            if not tiff.series:
+                raise ValueError(f"{path!r} is a broken TIFF file: it holds no image.")
             series, page = tiff.series[0], tiff.pages[0]
             plain = {tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB}
-            jpeg = page.compression == tifffile.COMPRESSION.JPEG
-            if page.photometric not in plain and not jpeg:
+            if page.compression == tifffile.COMPRESSION.JPEG:
+                plain.add(tifffile.PHOTOMETRIC.YCBCR)  # the codec converts it
+            if page.photometric not in plain:
                 return None  # palette, white-is-zero, CMYK
             sizes = {a: n for a, n in zip(series.axes, series.shape) if n > 1 or a in "YX"}
             stack = set(sizes) - set("YXSC") or {"S", "C"} <= set(sizes)
@@ -138,14 +147,25 @@ def _read_tiff(file, path, header_only):
                     f"{path!r} holds a stack with axes {series.axes} and shape {series.shape}; "
                     "one grey, RGB or RGBA plane is needed. Save the H&E plane alone."
                 )
+            one_pixel = np.zeros((1, 1, sizes.get("S", sizes.get("C", 1))), series.dtype)
+            to_rgb(one_pixel, repr(path))  # refuses dtype and channels before anything is decoded
             if header_only:
                 return sizes["X"], sizes["Y"]
-            array = series.asarray().reshape([sizes[a] for a in sizes])
+            array = _decode_series(series, path)
+            if array is None:
+                return None
+            array = array.reshape(list(sizes.values()))
             order = [list(sizes).index(a) for a in "YXSC" if a in sizes]
             return np.ascontiguousarray(to_rgb(array.transpose(order), repr(path)))
     except tifffile.TiffFileError as error:
         raise ValueError(f"{path!r} is a broken TIFF file ({error}).") from error
-    except ValueError as error:
-        if "imagecodecs" not in str(error):
-            raise
-        return None  # a codec that Pillow's libtiff has
+
+
+def _decode_series(series, path):
+    """Pixels of a TIFF series; None where tifffile lacks the codec that Pillow's libtiff has."""
+    try:
+        return series.asarray()
+    except Exception as error:  # each codec raises its own type
+        if "imagecodecs" in str(error):
+            return None
+        raise ValueError(f"{path!r} cannot be decoded; is it cut short? ({error})") from error

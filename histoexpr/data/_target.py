@@ -16,7 +16,7 @@ def unpack_target(y):
     y : AnnData of shape (n_spots, n_genes), array-like of shape (n_spots, n_genes) or (n_spots,)
         An AnnData holds raw counts in ``X``; its ``obs`` may hold ``section``, ``patient``,
         ``cell_type`` and the grid coordinates ``array_col`` and ``array_row``. An array is
-        expression in the user's own units.
+        expression in the user's own units; the columns of a DataFrame are its genes.
 
     Returns
     -------
@@ -43,12 +43,8 @@ def _unpack_adata(adata):
             f"adata has {adata.n_obs} spots and {adata.n_vars} genes; at least one of each is "
             "needed. Did a filter or a section name remove everything?"
         )
-    if not adata.var_names.is_unique:
-        repeated = adata.var_names[adata.var_names.duplicated()].unique()
-        raise ValueError(
-            f"adata.var_names repeats {name_some(repeated)}: a gene must have one column. "
-            "Call adata.var_names_make_unique() or sum the columns."
-        )
+    genes = adata.var_names.to_numpy().astype(str)
+    _check_unique(genes, "adata.var_names")
     matrix = adata.X
     if matrix is None:
         raise ValueError("adata.X is empty; it must hold the raw counts.")
@@ -60,7 +56,7 @@ def _unpack_adata(adata):
         matrix = np.asarray(matrix)
     return SpotTarget(
         matrix=matrix,
-        genes=adata.var_names.to_numpy().astype(str),
+        genes=genes,
         from_adata=True,
         positions=_positions(adata.obs),
         section=_column(adata.obs, _keys.SECTION),
@@ -103,8 +99,21 @@ def _unpack_array(y):
         )
     one_dimensional = matrix.ndim == 1
     matrix = matrix[:, None] if one_dimensional else matrix
-    genes = np.array([f"x{i}" for i in range(matrix.shape[1])])
+    genes = np.array([str(name) for name in getattr(y, "columns", [])])
+    if genes.size:
+        _check_unique(genes, "the columns of y")
+    else:
+        genes = np.array([f"x{i}" for i in range(matrix.shape[1])])
     return SpotTarget(matrix=matrix, genes=genes, one_dimensional=one_dimensional)
+
+
+def _check_unique(genes, what):
+    names, times = np.unique(genes, return_counts=True)
+    if (times > 1).any():
+        raise ValueError(
+            f"{what} name {name_some(names[times > 1])} more than once: a gene must have one "
+            "column. Sum the columns, or call adata.var_names_make_unique()."
+        )
 
 
 def _column(obs, key):

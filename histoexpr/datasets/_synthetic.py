@@ -36,9 +36,8 @@ STATE_CELLS = {
     "chromatin": (EPITHELIAL, FIBROBLAST, LYMPHOCYTE),
     "packing": (EPITHELIAL, FIBROBLAST, LYMPHOCYTE),
     "fibres": (FIBROBLAST,),
-    "granules": (EPITHELIAL,),
 }
-CELL_FOLD, STATE_FOLD = 1.2, 1.2
+CELL_FOLD, STATE_FOLD = 2.2, 1.6
 HOUSEKEEPING = 0.1  # share of the genes that follow nothing
 
 
@@ -59,14 +58,14 @@ HOUSEKEEPING = 0.1  # share of the genes that follow nothing
 def make_spatial_expression(
     n_patients=4,
     n_sections=1,
-    grid=(14, 14),
+    grid=(18, 18),
     n_genes=60,
     *,
     patch_size="64um",
     out_px=64,
     mpp=1.0,
-    spot_distance=100.0,
-    depth=600.0,
+    spot_distance=65.0,
+    depth=1000.0,
     stain_shift=1.0,
     random_state=None,
 ):
@@ -84,7 +83,7 @@ def make_spatial_expression(
         Named "A", "B", ...
     n_sections : int, default=1
         Sections of each patient, named "A1", "A2", ...
-    grid : tuple of int, default=(14, 14)
+    grid : tuple of int, default=(18, 18)
         Rows and columns of the spot array, at least 2 each. Spots on glass are left out: about
         two thirds remain.
     n_genes : int, default=60
@@ -94,7 +93,7 @@ def make_spatial_expression(
         :meth:`SpotPatches.from_images`.
     mpp : float, default=1.0
         µm per pixel of the section images, at most 5. Drawing time goes with 1 / mpp².
-    spot_distance : float, default=100.0
+    spot_distance : float, default=65.0
         µm from a spot's centre to the next one's, at least 55, a spot's diameter.
     depth : float, default=1000.0
         Counts of a typical spot, over all genes.
@@ -136,7 +135,7 @@ def make_spatial_expression(
     for number, seed in enumerate(patients):
         patient = _letters(number)
         own, *sections = (np.random.default_rng(s) for s in seed.spawn(1 + n_sections))
-        look = draw_look(own, stain_shift)
+        look = draw_look(own, stain_shift, tint=1 - 2 * (number % 2))
         effect = np.exp(own.normal(0, 0.25, n_genes))
         for index, rng in enumerate(sections, start=1):
             name = f"{patient}{index}"
@@ -223,7 +222,7 @@ def _draw_genome(rng, n_genes):
     strength = np.array([CELL_FOLD] * len(CELL_TYPES) + [STATE_FOLD] * len(STATES))
     follows = np.zeros((n_genes, len(columns)))
     for gene, main in enumerate(rng.permutation(np.arange(n_genes) % len(columns))):
-        follows[gene] = rng.normal(0, 0.35, len(columns))
+        follows[gene] = rng.normal(0, 0.6, len(columns))
         follows[gene, main] = rng.choice([-1, 1]) * rng.uniform(0.8, 1.2)
     follows[rng.permutation(n_genes) < round(HOUSEKEEPING * n_genes)] = 0
     main = np.array(columns)[np.abs(follows).argmax(axis=1)]
@@ -298,4 +297,4 @@ def _draw_counts(rng, rate, depth):
     total = rate.sum(axis=1, keepdims=True)
     relative = np.sqrt(total / np.median(total)) * np.exp(rng.normal(0, 0.35, total.shape))
     mean = depth * relative * rate / total
-    return rng.poisson(mean * rng.gamma(4.0, 1 / 4.0, mean.shape))
+    return rng.poisson(mean * rng.gamma(10.0, 1 / 10.0, mean.shape))

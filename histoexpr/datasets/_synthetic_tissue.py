@@ -18,11 +18,11 @@ DOMAINS = np.array(["tumour", "stroma", "immune", "adipose"])
 CELL_TYPES = np.array(["epithelial", "fibroblast", "lymphocyte", "adipocyte"])
 EPITHELIAL, FIBROBLAST, LYMPHOCYTE, ADIPOCYTE = range(4)
 # How the tissue is, apart from what it is: each a smooth field of 0 to 1 that shapes the drawing.
-STATES = ("nuclear_size", "nuclear_length", "chromatin", "packing", "fibres", "granules")
+STATES = ("nuclear_size", "nuclear_length", "chromatin", "packing", "fibres")
 
 # Optical density per unit of stain in R, G, B, as the two look on most slides.
 HAEMATOXYLIN = np.array([0.65, 0.70, 0.29])
-EOSIN = np.array([0.10, 0.86, 0.50])
+EOSIN = np.array([0.12, 0.88, 0.42])
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Look:
         Optical density per unit of haematoxylin and eosin in R, G, B.
     light : ndarray of shape (3,)
         Intensity of the empty glass, 0 to 255.
-    cytoplasm, matrix, lymphoid : tuple of float
+    cytoplasm, matrix, lymphoid : ndarray of shape (2,)
         (haematoxylin, eosin) of the ground of epithelium, stroma and lymphoid tissue.
     nuclei : float
         Haematoxylin of nuclei.
@@ -45,9 +45,9 @@ class Look:
 
     stains: np.ndarray
     light: np.ndarray
-    cytoplasm: tuple[float, float]
-    matrix: tuple[float, float]
-    lymphoid: tuple[float, float]
+    cytoplasm: np.ndarray
+    matrix: np.ndarray
+    lymphoid: np.ndarray
     nuclei: float
     bias: np.ndarray
 
@@ -82,19 +82,22 @@ class Tissue:
     kind: np.ndarray
 
 
-def draw_look(rng, stain_shift):
-    """A patient's look; ``stain_shift=0`` gives every patient the same stain."""
+def draw_look(rng, stain_shift, tint):
+    """A patient's look; ``stain_shift=0`` gives every patient the same stain.
+
+    ``tint`` of 1 has eosinophilic tumour cells in a pale, bluish stroma, -1 the reverse.
+    """
     s = stain_shift
     stains = np.stack([HAEMATOXYLIN, EOSIN]) + rng.normal(0, 0.045 * s, (2, 3))
     stains /= np.linalg.norm(stains, axis=1, keepdims=True)
     stains *= np.exp(rng.normal(0, 0.22 * s, (2, 1)))
-    swap = rng.uniform(-1, 1) * s
+    tint = tint * s * rng.uniform(0.5, 1)
     return Look(
         stains=stains,
         light=np.clip(243 + rng.normal(0, 5 * s, 3), 215, 252),
-        cytoplasm=(0.15 - 0.09 * swap, 0.24 + 0.14 * swap),
-        matrix=(0.06 + 0.05 * swap, 0.27 - 0.13 * swap),
-        lymphoid=(0.07 + 0.04 * swap, 0.16),
+        cytoplasm=np.clip((0.09 - 0.08 * tint, 0.22 + 0.10 * tint), 0.01, None),
+        matrix=np.clip((0.15 + 0.13 * tint, 0.24 - 0.10 * tint), 0.01, None),
+        lymphoid=np.clip((0.11 + 0.09 * tint, 0.16), 0.01, None),
         nuclei=0.95 * np.exp(rng.normal(0, 0.15 * s)),
         bias=rng.normal(0, 0.2, 4),
     )
@@ -121,13 +124,13 @@ def draw_tissue(rng, shape, mpp, look):
         return smooth_noise(rng, shape, length / mpp)
 
     extent = min(shape) * mpp
-    large = min(350.0, 0.28 * extent)
+    large = min(260.0, 0.22 * extent)
 
     y, x = np.ogrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
     cut = rng.uniform(0, 2 * np.pi)
     edge = np.minimum(
-        0.86 - np.sqrt(x**2 + y**2) ** 1.4 + 0.1 * noise(1.3 * large),
-        0.62 - np.cos(cut) * x - np.sin(cut) * y + 0.02 * noise(large),
+        0.94 - np.sqrt(x**2 + y**2) ** 1.6 + 0.1 * noise(1.6 * large),
+        0.72 - np.cos(cut) * x - np.sin(cut) * y + 0.02 * noise(large),
     )
     edge = (edge + 0.008 * noise(45) + 0.004 * noise(14)).astype(np.float32)
     tissue = _step(edge, 4 * mpp / extent)
@@ -141,7 +144,7 @@ def draw_tissue(rng, shape, mpp, look):
     weights = np.exp((fields - fields.max(0)) / 0.22)
     weights /= weights.sum(0)
 
-    states = {name: _step(noise(0.65 * large), 0.9) for name in STATES}
+    states = {name: _step(noise(0.8 * large), 0.5) for name in STATES}
 
     # Tumour grows in nests with sharp borders, glands (low grade) have a lumen inside.
     core = np.abs(noise(95) + 0.25 * noise(25))
@@ -162,7 +165,7 @@ def draw_tissue(rng, shape, mpp, look):
     lymphoid = weights[LYMPHOCYTE] * (1 - nest)
     dense = 0.25 + 0.85 * states["fibres"]
     texture = np.clip(0.62 + dense * 0.55 * strands, 0.06, 1.7)
-    grain = np.clip(1 + (0.05 + 0.4 * states["granules"]) * noise(2.5) + 0.1 * noise(9), 0.1, 2)
+    grain = 1 + 0.12 * noise(2.5) + 0.1 * noise(9)
     ground = []
     for k in range(2):
         stroma = look.matrix[k] * texture
@@ -174,8 +177,8 @@ def draw_tissue(rng, shape, mpp, look):
     e = ground[1] * (1 - 0.75 * cover) * tissue
 
     # Thickness and stain balance drift over the slide; neither says anything of the cells.
-    thickness = np.exp(0.16 * noise(0.6 * large))
-    balance = np.exp(0.12 * noise(0.6 * large))
+    thickness = np.exp(0.28 * noise(0.6 * large))
+    balance = np.exp(0.2 * noise(0.6 * large))
     image = _to_light(h * thickness * balance, e * thickness / balance, look)
     return Tissue(
         image=image,
@@ -314,7 +317,7 @@ def _paint_nuclei(rng, shape, mpp, xy, kind, states, tangent, noise):
         if index == EPITHELIAL:  # large nuclei are pale and uneven, and show a nucleolus
             size = (3.2 + 2.6 * large) * np.exp(rng.normal(0, 0.06 + 0.12 * large))
             ratio = rng.uniform(1, 1.2, n) * (1 + 1.2 * long)
-            dark, nucleolus = 0.95 - 0.4 * large, 0.9 * _at(states["chromatin"], at)
+            dark, nucleolus = 0.9 - 0.35 * large, 0.9 * _at(states["chromatin"], at)
         elif index == LYMPHOCYTE:
             size, ratio = rng.normal(2.8, 0.2, n), rng.uniform(1, 1.12, n)
             dark, nucleolus = np.full(n, 1.05), np.zeros(n)
@@ -322,7 +325,8 @@ def _paint_nuclei(rng, shape, mpp, xy, kind, states, tangent, noise):
             size, ratio = rng.normal(3.3, 0.3, n), 1.6 + 3.5 * long
             dark, nucleolus = np.full(n, 0.9), np.zeros(n)
             angle = _at(tangent, at) + rng.normal(0, 0.15, n)
-        shade = np.column_stack([dark * np.exp(rng.normal(0, 0.1, n)), nucleolus])
+        dark *= (1.2 - 0.4 * _at(states["packing"], at)) * np.exp(rng.normal(0, 0.1, n))
+        shade = np.column_stack([dark, nucleolus])
         axes = np.column_stack([size * np.sqrt(ratio), size / np.sqrt(ratio)]) / mpp
         _stamp(total, cover, shape, at, axes, angle, shade, wobble, chromatin, 1.1 / mpp)
     return total.reshape(shape), np.clip(cover, 0, 1).reshape(shape)

@@ -21,11 +21,11 @@ PERCENTILES = (5, 25, 50, 75, 95)
 PROPERTIES = ("contrast", "dissimilarity", "homogeneity", "energy", "correlation")
 ANGLES = (0, np.pi / 4, np.pi / 2, 3 * np.pi / 4)
 LBP_POINTS = 8
-LBP_RADII = (1, 3)
+LBP_RADIUS = 2
 SCALES = (0.7, 1.4, 2.8, 5.6)  # pixels
 NUCLEI = (
     "covered", "otsu_contrast", "number", "mean_area", "std_area", "mean_elongation",
-    "std_elongation", "mean_density",
+    "std_elongation",
 )  # fmt: skip
 MIN_AREA = 6  # pixels; smaller is a speck
 # The least span of density that a patch is stretched from: glass stays flat, noise stays noise.
@@ -46,7 +46,7 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
         - "stain": mean, standard deviation and percentiles of each stain's optical density;
         - "cooccurrence": grey-level co-occurrence properties [2]_ at each of ``distances``, mean
           and standard deviation over four angles (the latter tells aligned fibres);
-        - "lbp": histogram of uniform local binary patterns [3]_ at radius 1 and 3;
+        - "lbp": histogram of uniform local binary patterns [3]_ at radius 2;
         - "nuclei": what Otsu's threshold on haematoxylin separates: share, number, area, shape
           and density, and the variance of both stains by scale.
 
@@ -283,27 +283,20 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
         return np.concatenate(parts, axis=1)
 
     def _lbp_names(self):
-        return [
-            f"lbp_{stain}_r{radius}_{pattern}"
-            for stain in STAINS
-            for radius in LBP_RADII
-            for pattern in range(LBP_POINTS + 2)
-        ]
+        return [f"lbp_{stain}_{code}" for stain in STAINS for code in range(LBP_POINTS + 2)]
 
     def _lbp(self, density, scaled):
         from skimage.feature import local_binary_pattern
 
         grey = np.rint(scaled * 255).astype(np.uint8)
         bins = LBP_POINTS + 2
-        parts = []
-        for stain in grey:
-            for radius in LBP_RADII:
-                for patch in stain:
-                    codes = local_binary_pattern(patch, LBP_POINTS, radius, "uniform")
-                    counts = np.bincount(codes.astype(np.intp).ravel(), minlength=bins)
-                    parts.append(counts / codes.size)
-        parts = np.reshape(parts, (len(STAINS), len(LBP_RADII), -1, bins))
-        return parts.transpose(2, 0, 1, 3).reshape(parts.shape[2], -1)
+        parts = np.empty((grey.shape[1], len(STAINS), bins))
+        for stain, patches in enumerate(grey):
+            for row, patch in enumerate(patches):
+                codes = local_binary_pattern(patch, LBP_POINTS, LBP_RADIUS, "uniform")
+                counts = np.bincount(codes.astype(np.intp).ravel(), minlength=bins)
+                parts[row, stain] = counts / codes.size
+        return parts.reshape(len(parts), -1)
 
     def _nuclei_names(self):
         scales = [f"nuclei_{stain}_scale_{s:g}px" for stain in STAINS for s in SCALES]
@@ -356,7 +349,6 @@ def _blobs(density, mask):
             np.sqrt(count),
             *_mean_and_std(owner, area, count),
             *_mean_and_std(owner, elongation, count),
-            dark,
         ]
     )
 

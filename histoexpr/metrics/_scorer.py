@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .. import _keys
 from ..data import unpack_target
 from ..utils import check_rows_match
 from ._correlation import mean_pearson
@@ -60,7 +61,7 @@ def pearson_scorer(estimator, X, y):
     check_rows_match(predicted, truth)
     section = target.section
     if section is None:
-        section = getattr(X, "section", None)
+        section = getattr(X, _keys.SECTION, None)
     return mean_pearson(truth, predicted, section)
 
 

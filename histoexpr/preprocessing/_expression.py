@@ -1,10 +1,8 @@
 """From raw counts to the matrix a method learns: which genes, scaled how, under which log."""
 
-import dataclasses
 from numbers import Integral, Real
 
 import numpy as np
-import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context, clone
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -76,6 +74,9 @@ class ExpressionTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_ke
     ``normalize="gene"`` also reward predicting how many counts a spot caught, and cannot be
     compared with those under "spot".
 
+    "highly_variable" without `min_spots` also picks genes that a handful of spots caught: on the
+    three her2st sections of patient C (551 spots), 6 % of 785 have counts in fewer than 10.
+
     Examples
     --------
     >>> from histoexpr.preprocessing import ExpressionTransformer
@@ -138,7 +139,7 @@ class ExpressionTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_ke
             If counts are negative, NaN, infinite or (see `check_counts`) not whole, a named
             gene is missing or named twice, or a rule lacks its number or finds too few genes.
         """
-        target = unpack_named(adata)
+        target = unpack_target(adata)
         self._check_values(target)
         if isinstance(self.genes, str):
             chosen = choose_genes(target, self.genes, self.n_genes, self.min_spots)
@@ -177,7 +178,7 @@ class ExpressionTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_ke
         import scanpy as sc
 
         check_is_fitted(self)
-        target = unpack_named(adata)
+        target = unpack_target(adata)
         self._check_values(target)
         columns = find_columns(self.genes_, target, "genes of the panel")
         panel = dense_columns(target.matrix, columns)
@@ -313,11 +314,3 @@ def check_expression(expression):
             "list of genes pass ExpressionTransformer(genes)."
         )
     return clone(expression)
-
-
-def unpack_named(y):
-    """`histoexpr.data.unpack_target`, which also keeps the column names of a DataFrame."""
-    target = unpack_target(y)
-    if not isinstance(y, pd.DataFrame):
-        return target
-    return dataclasses.replace(target, genes=check_names(y.columns.astype(str)))

@@ -8,8 +8,9 @@ from sklearn.utils import check_array
 
 from .. import _keys
 from .._version import __version__
+from ..data import unpack_target
 from ..utils import check_rows_match, name_some
-from ._expression import check_expression, unpack_named
+from ._expression import check_expression
 
 
 class ExpressionTargetMixin:
@@ -52,7 +53,7 @@ class ExpressionTargetMixin:
         matrix : ndarray of shape (n_spots, n_outputs_), dtype float32, C-contiguous
             What to learn, in the units ``units_``. A copy.
         """
-        target = unpack_named(y)
+        target = unpack_target(y)
         if target.from_adata or expression is not None:
             self.expression_ = check_expression(expression).fit(target)
             matrix = self.expression_.transform(target)
@@ -86,7 +87,7 @@ class ExpressionTargetMixin:
         ValueError
             If genes are missing or the number of columns differs.
         """
-        target = unpack_named(y)
+        target = unpack_target(y)
         if self.expression_ is not None:
             return self.expression_.transform(target)
         if target.from_adata:
@@ -163,7 +164,7 @@ class ExpressionTargetMixin:
         if positions is not None:
             obs[_keys.ARRAY_COL], obs[_keys.ARRAY_ROW] = np.asarray(positions).T
         adata = AnnData(predicted, obs=obs, var=pd.DataFrame(index=pd.Index(self.genes_)))
-        spatial = getattr(X, "spatial", None)
+        spatial = getattr(X, _keys.SPATIAL, None)
         if spatial is not None:
             adata.obsm[_keys.SPATIAL] = np.array(spatial, dtype=np.float64)
         adata.uns[_keys.UNS] = {

@@ -217,6 +217,11 @@ class Trainer(BaseEstimator):
             return data, data[:0], np.array([], dtype=str)
         labels = np.zeros(len(data)) if groups is None else np.asarray(groups)
         found = np.unique(labels)
+        if "nan" in found.astype(str):
+            raise ValueError(
+                f"early_stopping=True holds out whole groups, but {int(np.sum(labels == 'nan'))} "
+                "spots have no patient (or section); fill adata.obs or drop those spots."
+            )
         if len(found) < 2:
             raise ValueError(
                 f"early_stopping=True holds out whole patients (or sections), but the training "

@@ -257,7 +257,9 @@ def test_the_pickle_of_a_file_holds_no_pixels(tmp_path):
         "import pickle, sys, numpy as np; X = pickle.loads(sys.stdin.buffer.read());"
         "sys.stdout.buffer.write(np.asarray(X).tobytes())"
     )
-    fresh = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
+    fresh = subprocess.run(
+        [sys.executable, "-c", code], input=data, capture_output=True, check=True
+    )
     assert fresh.stdout == before.tobytes()
 
 
@@ -304,6 +306,7 @@ def test_the_cache_is_bounded(tmp_path, picture, decodings, monkeypatch):
     X[1]
     assert decodings[-1].endswith("B.png")
     monkeypatch.setenv(images_module.CACHE_LIMIT_VARIABLE, "0")
+    clear_image_cache()
     X[0], X[1], X[1]
     assert len(images_module._cache._images) == 1  # the newest always stays
     monkeypatch.setenv(images_module.CACHE_LIMIT_VARIABLE, "much")
@@ -385,8 +388,8 @@ def test_grey_is_repeated(tmp_path):
     expected = np.repeat(grey[..., None], 3, axis=-1)
     Image.fromarray(grey).save(tmp_path / "g.png")
     tifffile.imwrite(tmp_path / "g.tif", grey)
-    Image.fromarray(grey).save(tmp_path / "inverted.tif", tiffinfo={262: 0})  # white is zero
-    for image in (grey, grey[..., None], Image.fromarray(grey), *map(str, tmp_path.glob("g.*"))):
+    tifffile.imwrite(tmp_path / "g.tiff", 255 - grey, photometric="miniswhite")
+    for image in (grey, grey[..., None], Image.fromarray(grey), *sorted(tmp_path.glob("g.*"))):
         np.testing.assert_array_equal(one_patch(image), expected)
 
 
@@ -420,7 +423,9 @@ def test_other_images_are_refused(tmp_path, picture):
     Image.fromarray(deep).save(tmp_path / "deep.png")
     tifffile.imwrite(tmp_path / "deep.tif", deep)
     tifffile.imwrite(tmp_path / "deep_rgb.tif", np.zeros((8, 8, 3), np.uint16), photometric="rgb")
-    tifffile.imwrite(tmp_path / "stack.tif", np.zeros((5, 8, 8), np.uint8), photometric="minisblack")
+    tifffile.imwrite(
+        tmp_path / "stack.tif", np.zeros((5, 8, 8), np.uint8), photometric="minisblack"
+    )
     tifffile.imwrite(
         tmp_path / "fluorescence.tif",
         np.zeros((4, 8, 8), np.uint8),
@@ -433,6 +438,9 @@ def test_other_images_are_refused(tmp_path, picture):
     cut = tmp_path / "cut.png"
     Image.fromarray(picture).save(cut)
     cut.write_bytes(cut.read_bytes()[:3000])
+    cut_tiff = tmp_path / "cut.tif"
+    tifffile.imwrite(cut_tiff, picture, photometric="rgb", compression="zlib")
+    cut_tiff.write_bytes(cut_tiff.read_bytes()[:3000])
     for image, message in [
         (deep, "dtype uint8.*uint16.*scale it to 0..255"),
         (np.zeros((8, 8, 3)), "dtype uint8.*float64.*255 \\* image"),
@@ -449,9 +457,13 @@ def test_other_images_are_refused(tmp_path, picture):
         (tmp_path / "text.jpg", "not an image that Pillow or tifffile"),
         (tmp_path / "broken.tif", "broken TIFF|cannot be decoded"),
         (cut, "cut short"),
+        (cut_tiff, "cut short"),
     ]:
         with pytest.raises(ValueError, match=message):
             one_patch(image)
+    for name in ("deep.png", "deep.tif", "stack.tif"):  # before a pixel is decoded
+        with pytest.raises(ValueError, match="16|stack"):
+            SpotPatches.from_images(tmp_path / name, [[4, 4]])
     with pytest.raises(FileNotFoundError, match="no section image at"):
         one_patch(tmp_path / "missing.png")
     with pytest.raises(TypeError, match="array, a PIL image or a path; got int"):
@@ -499,7 +511,7 @@ def test_cross_validation_with_two_processes(tmp_path, picture, from_file):
 
 
 def test_from_arrays_converts_and_spreads():
-    rgb = np.random.default_rng(0).integers(0, 256, (3, 6, 4, 3), dtype=np.uint8)
+    rgb = _noise((3, 6, 5, 3))
     X = SpotPatches.from_arrays(rgb, section=[1, 2, 2], patient="p", mpp={"1": 0.5})
     np.testing.assert_array_equal(np.asarray(X), rgb)
     np.testing.assert_array_equal(X.section, ["1", "2", "2"])

@@ -107,6 +107,12 @@ def test_early_stopping_needs_two_groups(groups):
         Trainer(early_stopping=True).fit(Regression(), data(), groups)
 
 
+def test_early_stopping_refuses_unknown_groups():
+    groups = np.array(["P1"] * 20 + ["nan"] * 30)
+    with pytest.raises(ValueError, match="30 spots have no patient"):
+        Trainer(early_stopping=True).fit(Regression(), data(), groups)
+
+
 class Stop(Exception):
     """Stands for the kill of a run."""
 

@@ -1,0 +1,76 @@
+"""A network with the preprocessing and the pooling that belong to it: uint8 in, features out."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+POOLINGS = ("avg", "cls", "cls+mean")
+
+
+class Backbone(nn.Module):
+    """A network together with the preprocessing and the pooling that belong to it.
+
+    Parameters
+    ----------
+    model : Module
+        A timm model without classifier.
+    config : dict
+        ``input_size`` (3, height, width), ``mean``, ``std`` (of pixels in 0..1) and
+        ``interpolation``.
+    pooling : {"avg", "cls", "cls+mean"} or None
+        See TimmFeaturizer.
+    """
+
+    def __init__(self, model, config, pooling=None):
+        super().__init__()
+        self.model = model
+        self.pooling = pooling
+        self.size = tuple(config["input_size"][1:])
+        self.mode = "bilinear" if config["interpolation"] == "bilinear" else "bicubic"
+        for name in ("mean", "std"):  # of pixels in 0..255, so that scaling costs nothing
+            values = 255 * torch.tensor(config[name], dtype=torch.float32).reshape(1, 3, 1, 1)
+            self.register_buffer(name, values, persistent=False)
+
+    def preprocess(self, images):
+        """Resize whole patches to the network's size and standardise them.
+
+        Parameters
+        ----------
+        images : Tensor of shape (n, height, width, 3), dtype uint8
+
+        Returns
+        -------
+        Tensor of shape (n, 3, *size), dtype float32, channels last in memory
+        """
+        pixels = images.permute(0, 3, 1, 2).float()
+        if pixels.shape[-2:] != self.size:
+            pixels = F.interpolate(pixels, self.size, mode=self.mode, antialias=True)
+            pixels = pixels.clamp_(0, 255)  # bicubic overshoots
+        return pixels.sub_(self.mean).div_(self.std)
+
+    def forward(self, images):
+        """Features, (n, n_features), of uint8 patches (n, height, width, 3)."""
+        pixels = self.preprocess(images)
+        if self.pooling is None:
+            return self.model(pixels)
+        maps = self.model.forward_features(pixels)
+        if maps.ndim == 4:
+            return maps.mean((1, 2) if _channels_last(self.model) else (2, 3))
+        own_norm = getattr(self.model, "fc_norm", None) or nn.Identity()
+        patches = maps[:, getattr(self.model, "num_prefix_tokens", 0) :]
+        parts = {"cls": maps[:, 0], "avg": patches.mean(1), "mean": patches.mean(1)}
+        return torch.cat([own_norm(parts[name]) for name in self.pooling.split("+")], dim=1)
+
+
+def _channels_last(model):
+    return str(getattr(model, "output_fmt", "NCHW")).endswith("NHWC")
+
+
+def check_pooling(model, pooling):
+    """Refuse the pooling of a class token that a network does not have."""
+    token = getattr(model, "has_class_token", getattr(model, "cls_token", None) is not None)
+    if pooling in ("cls", "cls+mean") and not token:
+        raise ValueError(
+            f"pooling={pooling!r} needs a class token, which {type(model).__name__} does not "
+            "have; use pooling='avg' or None."
+        )

@@ -1,0 +1,315 @@
+"""Features of a trained network."""
+
+import os
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from tqdm import tqdm
+
+from ..data import check_images
+from ..utils import unchanged_on_error
+from ..utils._torch import PRECISIONS, draw_seed, resolve_device
+from ._backbone import POOLINGS, Backbone, check_pooling
+from ._resolve import find_weights, resolve_backbone
+from ._weights import hash_file, hash_state, read_weights
+
+
+class TimmFeaturizer(TransformerMixin, BaseEstimator):
+    """Features of each patch by a frozen network of timm, before its classifier.
+
+    Patches are resized as a whole to the size the network was trained at (never cropped) and
+    standardised as it was trained; `data_config_` shows how. The features of a patch do not
+    depend on the other patches.
+
+    Parameters
+    ----------
+    model_name : str, default="densenet121"
+        Any name of ``timm.list_models()``, with or without a tag ("resnet50.a1_in1k"); a
+        repository of the model hub, "hf-hub:owner/name" (some ask you to accept a licence and to
+        log in, or forbid commercial use); or a folder that holds config.json and weights as the
+        hub has them, "local-dir:path".
+    pretrained : bool, default=True
+        False draws random weights, under `random_state`. Weights that cannot be had are an
+        error, never replaced by random ones.
+    checkpoint_path : str or path, default=None
+        A local file of weights, ``.safetensors`` or of ``torch.save``. It decides alone: no hub
+        is asked, whatever `pretrained` says. The metadata of a safetensors file may name the
+        architecture (which must be that of `model_name`), mean, std, input, interpolation, pool,
+        pad_type and model_args; the parameters below count more.
+    model_kwargs : dict, default=None
+        Further arguments of ``timm.create_model``, e.g. ``{"dynamic_img_size": True}``.
+    mean, std : float or array-like of shape (3,), default=None
+        For pixels in 0..1 (red, green, blue). None is what the network was trained with.
+    input_size : int or (height, width), default=None
+        Pixels that patches are resized to. None is what the network was trained with.
+    pooling : {"avg", "cls", "cls+mean"} or None, default=None
+        None is the network's own pooled output. "avg" is the mean of the last feature map, or of
+        the patch tokens; "cls" the class token; "cls+mean" the class token followed by the mean
+        of the patch tokens (Virchow2). Register tokens never count as patch tokens.
+    batch_size : int, default=32
+        Patches computed at once. It bounds the memory and moves features by rounding only.
+    device : str or torch.device, default="auto"
+        "auto" takes CUDA, then MPS, then the CPU.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        "auto" is bfloat16 autocast on CUDA and float32 elsewhere.
+    random_state : int, RandomState or None, default=None
+        Decides random weights; pretrained weights use no randomness.
+    store_weights_in_pickle : bool, default=False
+        Whether a pickle of the fitted object holds the weights. If not, the network is built
+        again when it is first used after loading, from the same file, hub or seed, and its
+        weights must be those of fit.
+    verbose : int, default=0
+        From 1 on, a progress bar over patches.
+
+    Attributes
+    ----------
+    n_features_out_ : int
+        Width of the features.
+    data_config_ : dict
+        ``input_size`` (3, height, width) in pixels, ``mean`` and ``std`` for pixels in 0..1, and
+        ``interpolation``.
+    weights_hash_ : str
+        SHA-256 of the weights file; of the weights themselves when they are random.
+    seed_ : int or None
+        What random weights were drawn under; None for pretrained ones.
+
+    See Also
+    --------
+    TextureFeaturizer : Needs no weights.
+
+    Notes
+    -----
+    Everything is built in `fit`; the constructor neither imports timm nor reads a file. The hub
+    counts as out of reach after 10 seconds; a file that its cache holds is used without asking
+    for a newer one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from histoexpr import TimmFeaturizer
+    >>> patches = np.zeros((2, 96, 96, 3), dtype=np.uint8)
+    >>> TimmFeaturizer("test_resnet", pretrained=False).fit_transform(patches).shape
+    (2, 96)
+    """
+
+    _parameter_constraints = {
+        "model_name": [str],
+        "pretrained": ["boolean"],
+        "checkpoint_path": [str, os.PathLike, None],
+        "model_kwargs": [dict, None],
+        "mean": [Real, "array-like", None],
+        "std": [Real, "array-like", None],
+        "input_size": [Interval(Integral, 1, None, closed="left"), "array-like", None],
+        "pooling": [StrOptions(set(POOLINGS)), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "device": [str, torch.device],
+        "precision": [StrOptions({"auto", *PRECISIONS})],
+        "random_state": ["random_state"],
+        "store_weights_in_pickle": ["boolean"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        model_name="densenet121",
+        *,
+        pretrained=True,
+        checkpoint_path=None,
+        model_kwargs=None,
+        mean=None,
+        std=None,
+        input_size=None,
+        pooling=None,
+        batch_size=32,
+        device="auto",
+        precision="auto",
+        random_state=None,
+        store_weights_in_pickle=False,
+        verbose=0,
+    ):
+        self.model_name = model_name
+        self.pretrained = pretrained
+        self.checkpoint_path = checkpoint_path
+        self.model_kwargs = model_kwargs
+        self.mean = mean
+        self.std = std
+        self.input_size = input_size
+        self.pooling = pooling
+        self.batch_size = batch_size
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.store_weights_in_pickle = store_weights_in_pickle
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Build the network; nothing is learnt from the patches.
+
+        Parameters
+        ----------
+        X : SpotPatches or ndarray of shape (n_spots, height, width, 3), dtype uint8
+        y : ignored
+
+        Returns
+        -------
+        TimmFeaturizer
+            self.
+
+        Raises
+        ------
+        ValueError
+            If X holds no images, timm does not know the name, or the weights do not fit.
+        OSError
+            If the weights cannot be had; says why and what to do.
+        """
+        check_images(X)
+        resolve_device(self.device)
+        with unchanged_on_error(self):
+            self._spec = self._or_say_how(
+                resolve_backbone,
+                checkpoint_path=self.checkpoint_path,
+                model_kwargs=self.model_kwargs,
+                mean=self.mean,
+                std=self.std,
+                input_size=self.input_size,
+            )
+            random = self.checkpoint_path is None and not self.pretrained
+            self.seed_ = draw_seed(self.random_state) if random else None
+            self._weights = self.weights_hash_ = None
+            model = self._load()
+            self.data_config_ = _data_config(model)
+            check_pooling(model, self.pooling)
+            self._backbone = Backbone(model, self.data_config_, self.pooling)
+            self.n_features_out_ = self._width()
+        return self
+
+    def transform(self, X):
+        """Compute the features.
+
+        Parameters
+        ----------
+        X : SpotPatches or ndarray of shape (n_spots, height, width, 3), dtype uint8
+            Read batch by batch: all of X is never in memory.
+
+        Returns
+        -------
+        ndarray of shape (n_spots, n_features_out_), dtype float32
+
+        Raises
+        ------
+        NotFittedError
+            Before fit.
+        ValueError
+            If X holds no images, or the weights are no longer those of fit.
+        OSError
+            If the network has to be built again and its weights cannot be had.
+        """
+        check_is_fitted(self)
+        X = check_images(X)
+        features = np.empty((len(X), self.n_features_out_), dtype=np.float32)
+        with tqdm(total=len(X), desc="features", unit="patch", disable=not self.verbose) as bar:
+            for start in range(0, len(X), self.batch_size):
+                patches = np.asarray(X[start : start + self.batch_size])
+                features[start : start + len(patches)] = self._compute(patches)
+                bar.update(len(patches))
+        return features
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the features: the architecture and a number.
+
+        Parameters
+        ----------
+        input_features : ignored
+            For scikit-learn's sake: images have no feature names.
+
+        Returns
+        -------
+        ndarray of shape (n_features_out_,), dtype object
+        """
+        check_is_fitted(self)
+        names = [f"{self._spec.architecture}_{i}" for i in range(self.n_features_out_)]
+        return np.array(names, dtype=object)
+
+    def _compute(self, patches):
+        device = resolve_device(self.device)
+        if self._backbone is None:  # this object was loaded from a file
+            self._backbone = Backbone(self._load(), self.data_config_, self.pooling)
+            self._weights = None
+        # Convolutions are twice as fast with channels last; matrices do not mind.
+        backbone = self._backbone.eval().to(device, memory_format=torch.channels_last)
+        low = self.precision == "bfloat16" or (self.precision == "auto" and device.type == "cuda")
+        images = torch.tensor(patches).to(device)
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=low):
+            return backbone(images).float().cpu().numpy()
+
+    def _width(self):
+        _, height, width = self.data_config_["input_size"]
+        features = self._compute(np.zeros((1, height, width, 3), dtype=np.uint8))
+        if features.ndim != 2:
+            raise ValueError(
+                f"{self.model_name!r} gives an array of shape {features.shape[1:]} a patch where "
+                "one row of features is needed; choose a pooling, or change model_kwargs."
+            )
+        return features.shape[1]
+
+    def _load(self):
+        """The network with its weights, which must be those of fit once there was one."""
+        if self._weights is not None:
+            return self._spec.build(self._weights)
+        if self.seed_ is not None:
+            model = self._spec.build(seed=self.seed_)
+            self._check_hash(hash_state(model.state_dict()), "random weights", "drawn under seed_")
+            return model
+        path = self._or_say_how(find_weights, self._spec, checkpoint_path=self.checkpoint_path)
+        self._check_hash(hash_file(path), f"the weights file {str(path)!r}", "read")
+        return self._spec.build(read_weights(path), origin=str(path))
+
+    def _check_hash(self, found, what, done):
+        if self.weights_hash_ not in (None, found):
+            raise ValueError(
+                f"{what}, {done} again, are not the weights of fit (SHA-256 {found[:12]}..., at "
+                f"fit {self.weights_hash_[:12]}...): features would not compare. Bring the old "
+                "weights back, or fit again; store_weights_in_pickle=True avoids this."
+            )
+        self.weights_hash_ = found
+
+    def _or_say_how(self, find, *args, **kwargs):
+        try:
+            return find(self.model_name, *args, **kwargs)
+        except OSError as error:
+            if self.checkpoint_path is not None:
+                raise
+            raise OSError(
+                f"the pretrained weights of {self.model_name!r} cannot be had: {error} Give a "
+                "local file with checkpoint_path=, or a folder with model_name='local-dir:...'; "
+                "pretrained=False draws random weights for a name of timm's."
+            ) from error
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        backbone = state.pop("_backbone", None)
+        if "weights_hash_" in state:
+            state["_backbone"] = None
+            if backbone is not None and self.store_weights_in_pickle:
+                weights = backbone.model.state_dict()
+                state["_weights"] = {k: v.cpu().contiguous() for k, v in weights.items()}
+        return state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+def _data_config(model):
+    from timm.data import resolve_model_data_config
+
+    config = resolve_model_data_config(model)
+    numbers = {key: tuple(config[key]) for key in ("input_size", "mean", "std")}
+    return {**numbers, "interpolation": config["interpolation"]}
