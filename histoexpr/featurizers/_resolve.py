@@ -203,7 +203,7 @@ def _registered(name):
     from timm.models import get_deprecated_models, get_pretrained_cfg
 
     name = get_deprecated_models().get(name, name)
-    architecture, _, tag = name.partition(".")
+    architecture = name.partition(".")[0]
     if not timm.is_model(architecture):
         near = difflib.get_close_matches(architecture, timm.list_models(), n=5)
         hint = f" Near it: {name_some(near)}." if near else ""

@@ -40,15 +40,16 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     features : tuple of str, default=("stain", "cooccurrence", "lbp", "nuclei")
-        Groups of features, each computed on haematoxylin and eosin after colour deconvolution
-        [1]_:
+        Groups of features, measured after colour deconvolution [1]_:
 
-        - "stain": mean, standard deviation and percentiles of each stain's optical density;
-        - "cooccurrence": grey-level co-occurrence properties [2]_ at each of ``distances``, mean
-          and standard deviation over four angles (the latter tells aligned fibres);
-        - "lbp": histogram of uniform local binary patterns [3]_ at radius 2;
-        - "nuclei": what Otsu's threshold on haematoxylin separates: share, number, area, shape
-          and density, and the variance of both stains by scale.
+        - "stain": mean, standard deviation and percentiles of the optical density of
+          haematoxylin and of eosin, in scikit-image's units;
+        - "cooccurrence": grey-level co-occurrence properties [2]_ of both at each of
+          ``distances``, mean and standard deviation over four angles (the latter tells aligned
+          fibres);
+        - "lbp": histogram of uniform local binary patterns [3]_ of haematoxylin;
+        - "nuclei": what Otsu's threshold on haematoxylin separates: share, contrast, number,
+          area and shape; and the variance of both stains by scale.
 
         All but "stain" are computed on each patch's own range from the 1st to the 99th
         percentile, so that a paler stain does not change them much.
@@ -283,20 +284,16 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
         return np.concatenate(parts, axis=1)
 
     def _lbp_names(self):
-        return [f"lbp_{stain}_{code}" for stain in STAINS for code in range(LBP_POINTS + 2)]
+        return [f"lbp_{STAINS[0]}_{code}" for code in range(LBP_POINTS + 2)]
 
     def _lbp(self, density, scaled):
         from skimage.feature import local_binary_pattern
 
-        grey = np.rint(scaled * 255).astype(np.uint8)
+        grey = np.rint(scaled[0] * 255).astype(np.uint8)
+        codes = [local_binary_pattern(p, LBP_POINTS, LBP_RADIUS, "uniform") for p in grey]
         bins = LBP_POINTS + 2
-        parts = np.empty((grey.shape[1], len(STAINS), bins))
-        for stain, patches in enumerate(grey):
-            for row, patch in enumerate(patches):
-                codes = local_binary_pattern(patch, LBP_POINTS, LBP_RADIUS, "uniform")
-                counts = np.bincount(codes.astype(np.intp).ravel(), minlength=bins)
-                parts[row, stain] = counts / codes.size
-        return parts.reshape(len(parts), -1)
+        counts = [np.bincount(c.ravel().astype(np.intp), minlength=bins) for c in codes]
+        return np.stack(counts) / grey[0].size
 
     def _nuclei_names(self):
         scales = [f"nuclei_{stain}_scale_{s:g}px" for stain in STAINS for s in SCALES]

@@ -8,11 +8,11 @@ import torch
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..data import check_images
 from ..utils import unchanged_on_error
-from ..utils._torch import PRECISIONS, draw_seed, resolve_device
+from ..utils._torch import PRECISIONS, autocast, draw_seed, resolve_device
 from ._backbone import POOLINGS, Backbone, check_pooling
 from ._resolve import find_weights, resolve_backbone
 from ._weights import hash_file, hash_state, read_weights
@@ -107,7 +107,7 @@ class TimmFeaturizer(TransformerMixin, BaseEstimator):
         "pooling": [StrOptions(set(POOLINGS)), None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device],
-        "precision": [StrOptions({"auto", *PRECISIONS})],
+        "precision": [StrOptions(PRECISIONS)],
         "random_state": ["random_state"],
         "store_weights_in_pickle": ["boolean"],
         "verbose": ["verbose"],
@@ -242,9 +242,8 @@ class TimmFeaturizer(TransformerMixin, BaseEstimator):
             self._weights = None
         # Convolutions are twice as fast with channels last; matrices do not mind.
         backbone = self._backbone.eval().to(device, memory_format=torch.channels_last)
-        low = self.precision == "bfloat16" or (self.precision == "auto" and device.type == "cuda")
         images = torch.tensor(patches).to(device)
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=low):
+        with torch.inference_mode(), autocast(device, self.precision):
             return backbone(images).float().cpu().numpy()
 
     def _width(self):
@@ -260,7 +259,9 @@ class TimmFeaturizer(TransformerMixin, BaseEstimator):
     def _load(self):
         """The network with its weights, which must be those of fit once there was one."""
         if self._weights is not None:
-            return self._spec.build(self._weights)
+            model = self._spec.build()
+            model.load_state_dict(self._weights)
+            return model
         if self.seed_ is not None:
             model = self._spec.build(seed=self.seed_)
             self._check_hash(hash_state(model.state_dict()), "random weights", "drawn under seed_")

@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from tqdm.auto import tqdm
 
 from ..utils import fill_unset
-from ..utils._torch import PRECISIONS, draw_seed, isolated_seed, resolve_device
+from ..utils._torch import PRECISIONS, autocast, draw_seed, isolated_seed, resolve_device
 from ._optimizers import OPTIMIZERS, SCHEDULES
 from ._run import Run
 
@@ -103,7 +103,7 @@ class Trainer(BaseEstimator):
         "patience": [Interval(Integral, 1, None, closed="left")],
         "checkpoint_dir": [str, Path, None],
         "device": [str, torch.device],
-        "precision": [StrOptions({"auto", *PRECISIONS})],
+        "precision": [StrOptions(PRECISIONS)],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -248,7 +248,7 @@ class Trainer(BaseEstimator):
         means = _Means()
         for index in run.batches(len(train)):
             batch = train[index.to(train.features.device)]
-            with self._autocast(batch):
+            with autocast(batch.features.device, self.precision):
                 output = run.module(batch)
             if not torch.isfinite(output.loss):
                 raise FloatingPointError(
@@ -272,16 +272,9 @@ class Trainer(BaseEstimator):
         with torch.no_grad():
             for index in order.split(run.settings["batch_size"]):
                 batch = validation[index.to(validation.features.device)]
-                with self._autocast(batch):
+                with autocast(batch.features.device, self.precision):
                     means.add(run.module(batch), len(batch))
         return means.values()["loss"]
-
-    def _autocast(self, batch):
-        device = batch.features.device.type
-        precision = self.precision
-        if precision == "auto":
-            precision = "bfloat16" if device == "cuda" else "float32"
-        return torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 class _Means:

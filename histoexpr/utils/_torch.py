@@ -4,7 +4,7 @@ import contextlib
 
 import torch
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PRECISIONS = {"auto", "float32", "bfloat16"}
 
 
 def resolve_device(device="auto"):
@@ -45,6 +45,23 @@ def resolve_device(device="auto"):
             "use device='auto' or device='cpu'."
         )
     return resolved
+
+
+def autocast(device, precision):
+    """The context in which a network computes.
+
+    Parameters
+    ----------
+    device : torch.device
+    precision : {"auto", "float32", "bfloat16"}
+        "auto" is bfloat16 on CUDA and float32 elsewhere.
+
+    Returns
+    -------
+    torch.autocast
+    """
+    low = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16, enabled=low)
 
 
 @contextlib.contextmanager

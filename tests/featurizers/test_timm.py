@@ -410,7 +410,7 @@ def test_a_fresh_process_gives_the_same_to_the_bit(tmp_path, X):
         "np.testing.assert_array_equal(model.transform(X), features)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "model.joblib"], capture_output=True, text=True
+        [sys.executable, "-c", code, tmp_path / "model.joblib"], stderr=subprocess.PIPE, text=True
     )
     assert done.returncode == 0, done.stderr
 
