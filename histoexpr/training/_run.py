@@ -54,11 +54,6 @@ class Run:
         self.module.train()
         return lr
 
-    def batches(self, n_spots):
-        """Every spot once, in a new order: a tuple of index tensors."""
-        order = torch.randperm(n_spots, generator=self.generator)
-        return order.split(self.settings["batch_size"])
-
     def step(self, loss):
         """Move the weights against the gradient of a loss."""
         self.optimizer.zero_grad(set_to_none=True)

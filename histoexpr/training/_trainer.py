@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from ..utils import fill_unset
 from ..utils._torch import PRECISIONS, autocast, draw_seed, isolated_seed, resolve_device
+from ._batches import SectionBatches, SpotBatches
 from ._optimizers import OPTIMIZERS, SCHEDULES
 from ._run import Run
 
@@ -154,10 +155,11 @@ class Trainer(BaseEstimator):
         ----------
         module : torch.nn.Module
             Called with a SpotBatch, it returns a LossOutput.
-        data : SpotBatch
-            All training spots.
-        groups : array-like of shape (n_spots,) or None, default=None
-            Patients (or sections); needed for early stopping alone.
+        data : SpotBatch or list of SpotBatch
+            All training spots, from which batches are drawn; or whole sections, a batch each.
+        groups : array-like of shape (n_spots,) or (n_sections,), or None, default=None
+            The patient (or section) of each spot, or of each section when ``data`` is a list;
+            needed for early stopping alone.
 
         Returns
         -------
@@ -176,7 +178,12 @@ class Trainer(BaseEstimator):
         device = resolve_device(self.device)
         seed = draw_seed(self.random_state)
         settings = self._settings()
-        train, validation, held_out = self._split(data, groups, seed)
+        batches = (
+            SectionBatches(data)
+            if isinstance(data, list)
+            else SpotBatches(data, settings["batch_size"])
+        )
+        train, validation, held_out = self._split(batches, groups, seed)
         path = self._checkpoint_path(module, settings, seed, (train, validation))
         run = Run(module.to(device), settings, seed)
         train, validation = train.to(device), validation.to(device)
@@ -211,11 +218,11 @@ class Trainer(BaseEstimator):
         settings["patience"] = self.patience if self.early_stopping else None
         return settings
 
-    def _split(self, data, groups, seed):
-        """Training spots, held-out spots (none without early stopping), held-out groups."""
+    def _split(self, batches, groups, seed):
+        """Training batches, held-out ones (none without early stopping), held-out groups."""
         if not self.early_stopping:
-            return data, data[:0], np.array([], dtype=str)
-        labels = np.zeros(len(data)) if groups is None else np.asarray(groups)
+            return batches, batches.take([]), np.array([], dtype=str)
+        labels = np.zeros(len(batches)) if groups is None else np.asarray(groups)
         found = np.unique(labels)
         if "nan" in found.astype(str):
             raise ValueError(
@@ -232,13 +239,13 @@ class Trainer(BaseEstimator):
         splitter = GroupShuffleSplit(1, test_size=n_held, random_state=seed)
         train, held = next(splitter.split(labels, groups=labels))
         held_out = np.unique(labels[held]).astype(str)
-        return data[torch.as_tensor(train)], data[torch.as_tensor(held)], held_out
+        return batches.take(train), batches.take(held), held_out
 
     def _checkpoint_path(self, module, settings, seed, parts):
         """A file name that only the same run has: same weights to start from, data, settings."""
         if self.checkpoint_dir is None:
             return None
-        tensors = [t for part in parts for t in vars(part).values() if t is not None]
+        tensors = [tensor for part in parts for tensor in part.tensors()]
         arrays = [t.cpu().numpy() for t in [*module.state_dict().values(), *tensors]]
         return Path(self.checkpoint_dir) / f"{joblib.hash([settings, seed, arrays])}.pt"
 
@@ -246,8 +253,7 @@ class Trainer(BaseEstimator):
         started = time.perf_counter()
         lr = run.begin_epoch()
         means = _Means()
-        for index in run.batches(len(train)):
-            batch = train[index.to(train.features.device)]
+        for batch in train.epoch(run.generator):
             with autocast(batch.features.device, self.precision):
                 output = run.module(batch)
             if not torch.isfinite(output.loss):
@@ -267,11 +273,9 @@ class Trainer(BaseEstimator):
     def _validation_loss(self, run, validation):
         # A contrastive loss depends on which spots meet in a batch: the same ones every epoch.
         run.module.eval()
-        order = torch.randperm(len(validation), generator=torch.Generator().manual_seed(0))
         means = _Means()
         with torch.no_grad():
-            for index in order.split(run.settings["batch_size"]):
-                batch = validation[index.to(validation.features.device)]
+            for batch in validation.epoch(torch.Generator().manual_seed(0)):
                 with autocast(batch.features.device, self.precision):
                     means.add(run.module(batch), len(batch))
         return means.values()["loss"]

@@ -101,6 +101,26 @@ def test_held_out_groups_do_not_move_the_weights():
     assert trainer.history_[0]["validation_loss"] > 1000
 
 
+def test_sections_are_whole_batches():
+    seen = []
+
+    class Witness(Regression):
+        def forward(self, batch):
+            seen.append(len(batch))
+            return super().forward(batch)
+
+    spots = data()
+    sections = [spots[:5], spots[5:25], spots[25:]]
+    module = Witness(dropout=0.0)
+    trainer = Trainer(max_epochs=40, lr=0.05, batch_size=7, random_state=0)
+    trainer.fit(module, sections)
+    assert sorted(seen[:3]) == [5, 20, 25] and len(seen) == 120
+    assert trainer.history_[-1]["loss"] < 0.2 * trainer.history_[0]["loss"]
+    with_stop = Trainer(max_epochs=2, early_stopping=True, random_state=0)
+    with_stop.fit(module, sections, groups=["P1", "P1", "P2"])
+    assert len(with_stop.validation_groups_) == 1
+
+
 @pytest.mark.parametrize("groups", [None, np.full(50, "P1")])
 def test_early_stopping_needs_two_groups(groups):
     with pytest.raises(ValueError, match="early_stopping=True holds out whole patients"):

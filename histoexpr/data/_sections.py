@@ -1,0 +1,60 @@
+"""Sections as wholes: which spots a method that looks at a section sees together."""
+
+import numpy as np
+
+
+def split_sections(n_spots, section, positions, max_section_spots):
+    """The spots of each section, those of a large one in fixed tiles.
+
+    Within a section, spots stand in the order of their positions, so that what a method makes of
+    a section does not depend on the order in which its spots came.
+
+    Parameters
+    ----------
+    n_spots : int
+    section : ndarray of shape (n_spots,), dtype str, or None
+        None: all spots are one section.
+    positions : ndarray of shape (n_spots, 2), dtype int64, or None
+        (array_col, array_row). Without them spots keep their order.
+    max_section_spots : int
+        A section with more spots is halved at the median of its longer side until no tile has
+        more; the tiles depend on its own positions alone.
+
+    Returns
+    -------
+    list of ndarray of int64
+        Rows of each section or tile; together every row once.
+
+    Raises
+    ------
+    ValueError
+        If a section is too large and there are no positions to tile it by.
+    """
+    names = np.zeros(n_spots, dtype=int) if section is None else section
+    parts = []
+    for name in dict.fromkeys(names.tolist()):
+        rows = np.flatnonzero(names == name)
+        if positions is None:
+            if len(rows) > max_section_spots:
+                raise ValueError(
+                    f"section {name!r} has {len(rows)} spots, more than max_section_spots="
+                    f"{max_section_spots}, and no positions to cut it into tiles by; carry "
+                    "positions (SpotPatches, adata.obs) or raise max_section_spots."
+                )
+            parts.append(rows)
+        else:
+            rows = rows[np.lexsort(positions[rows].T)]
+            parts.extend(_tiles(rows, positions, max_section_spots))
+    return parts
+
+
+def _tiles(rows, positions, most):
+    if len(rows) <= most:
+        return [rows]
+    own = positions[rows]
+    side = int(np.argmax(np.ptp(own, axis=0)))
+    order = np.argsort(own[:, side], kind="stable")
+    half = len(rows) // 2
+    # Each half keeps the order of the section.
+    halves = np.sort(order[:half]), np.sort(order[half:])
+    return [tile for part in halves for tile in _tiles(rows[part], positions, most)]
