@@ -25,15 +25,22 @@ _SUBMODULES = {
 }
 
 _HOME = {
+    "SpotFeatures": "data",
     "SpotPatches": "data",
     "ExpressionTransformer": "preprocessing",
+    "PatchAugment": "preprocessing",
+    "StainNormalizer": "preprocessing",
     "TextureFeaturizer": "featurizers",
     "TimmFeaturizer": "featurizers",
     "Trainer": "training",
     "SpotRetriever": "retrieval",
     "BaseExpressionRegressor": "base",
     "ExpressionTargetRegressor": "methods",
+    "GR2ST": "methods",
+    "MclSTExp": "methods",
+    "Reg2ST": "methods",
     "STco": "methods",
+    "StInfer": "methods",
     "load": "io",
     "save": "io",
 }

@@ -13,3 +13,6 @@ ARRAY_COL = "array_col"
 CELL_TYPE = "cell_type"
 DOMAIN = "domain"
 UNS = "histoexpr"
+
+# What a missing name in a column of ``obs`` becomes.
+MISSING = "nan"

@@ -46,7 +46,7 @@ class SpotTarget:
 
 @dataclass(frozen=True)
 class SpotBatch:
-    """Spots on their way through a module; all tensors share the first dimension.
+    """Spots on their way through a module; all tensors but `edges` share the first dimension.
 
     Attributes
     ----------
@@ -56,11 +56,25 @@ class SpotBatch:
         Normalised expression; None at predict time.
     positions : Tensor of shape (n_spots, 2), dtype int64, or None
         (array_col, array_row).
+    cell_type : Tensor of shape (n_spots,), dtype int64, or None
+        0 to n_types - 1; -1 is a type that training has not seen.
+    counts : Tensor of shape (n_spots, n_genes), dtype float32, or None
+        Raw counts of the same genes.
+    size_factors : Tensor of shape (n_spots,), dtype float32, or None
+        A spot's total count over the median of its section.
+    edges : Tensor of shape (2, n_edges), dtype int64, or None
+        The spatial graph of these spots, as `nn.spatial_edges` gives it: messages flow from
+        row 0 to row 1, both of which number the spots of this batch. A batch that has edges
+        cannot be indexed.
     """
 
     features: torch.Tensor
     expression: torch.Tensor | None = None
     positions: torch.Tensor | None = None
+    cell_type: torch.Tensor | None = None
+    counts: torch.Tensor | None = None
+    size_factors: torch.Tensor | None = None
+    edges: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return self.features.shape[0]
@@ -70,6 +84,13 @@ class SpotBatch:
         return SpotBatch(**{k: None if v is None else function(v) for k, v in values.items()})
 
     def __getitem__(self, index) -> SpotBatch:
+        if self.edges is not None:
+            # A part of a graph is another graph: the nearest spots of a part are others.
+            raise ValueError(
+                "a SpotBatch with edges cannot be indexed, because edges number the spots of the "
+                "whole batch; index it first, then add the edges of the part: "
+                "dataclasses.replace(batch[index], edges=spatial_edges(positions[index], k))."
+            )
         return self._map(lambda tensor: tensor[index])
 
     def to(self, device) -> SpotBatch:
@@ -78,7 +99,7 @@ class SpotBatch:
 
 @dataclass(frozen=True)
 class LossOutput:
-    """The loss of one batch and the terms it is the sum of (scalars, for ``history_``)."""
+    """The loss of one batch and the terms it is made of, unweighted (for ``history_``)."""
 
     loss: torch.Tensor
     terms: dict[str, torch.Tensor] = field(default_factory=dict)

@@ -1,4 +1,6 @@
-"""What the methods share: one fit, and two ways from an embedding to expression."""
+"""What the methods share: one fit, and two ways from images to expression."""
+
+import dataclasses
 
 import numpy as np
 import torch
@@ -8,9 +10,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _keys
 from ._types import SpotBatch
-from .data import check_images, unpack_target
+from .data import SpotFeatures, check_images, split_sections, unpack_target
 from .featurizers import check_featurizer
-from .preprocessing import ExpressionTargetMixin
+from .preprocessing import ExpressionTargetMixin, ExpressionTransformer
 from .retrieval import SpotRetriever, check_retriever
 from .training import Trainer, check_trainer
 from .utils import check_rows_match, unchanged_on_error
@@ -22,14 +24,19 @@ _BLOCK = 8192  # spots embedded at a time; rows do not depend on it
 class BaseExpressionRegressor(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
     """Base of the methods: images or features in, expression out.
 
-    A method gives three hooks and mixes in how it predicts:
+    A method gives these hooks and mixes in how it predicts:
 
     - ``_make_module(n_features, n_genes, grid_shape)``: the torch module, whose
       ``forward(SpotBatch)`` returns a LossOutput and which has ``embed_image(SpotBatch)``;
     - ``_default_trainer()``: the Trainer of its paper;
     - with RetrievalMixin, ``_default_retriever()``: the SpotRetriever of its paper, and
-      ``embed_spot(SpotBatch)`` in the module.
+      ``embed_spot(SpotBatch)`` in the module; with DecoderMixin, ``decode(SpotBatch)`` there.
+
+    A method that looks at all spots of a section together sets ``_whole_sections`` and has a
+    parameter ``max_section_spots``; its module then sees one section, or tile of one, at a time.
     """
+
+    _whole_sections = False
 
     _parameter_constraints = {
         "featurizer": [str, HasMethods(["fit", "transform"]), None],
@@ -65,50 +72,34 @@ shape (n_spots, n_features)
             If y is neither an AnnData nor an array, or a collaborator is of another kind.
         """
         with unchanged_on_error(self):
-            target = unpack_target(y)
+            target = self._unpack_target(y)
             X = self._check_X(X, reset=True)
             check_rows_match(X, target)
             _check_same_spots(X, target)
             seed = draw_seed(self.random_state)
-            target, expression = self._fit_target(target, self.expression)
+            expression = self.expression
+            if expression is None and target.from_adata:
+                expression = self._default_expression()
+            target, matrix = self._fit_target(target, expression)
             self.embedded_expression_ = self.expression_
             # Everything that can be refused is, before minutes of features and training.
             self._prepare(len(target))
             self.featurizer_ = _seeded(check_featurizer(self.featurizer), seed)
             features = X if self.featurizer_ is None else self.featurizer_.fit_transform(X)
-            data = _batch(features, expression, target.positions)
+            spots = _spot_batch(
+                features,
+                expression=matrix,
+                positions=target.positions,
+                **self._describe(target),
+            )
+            batches, rows = self._batches(spots, target.section)
             with isolated_seed(seed):
                 self.module_ = self._make_module(
-                    data.features.shape[1], expression.shape[1], _grid_shape(target.positions)
+                    spots.features.shape[1], matrix.shape[1], _grid_shape(target.positions)
                 )
-            self.trainer_ = _seeded(check_trainer(self.trainer, self._default_trainer()), seed)
-            self.trainer_.fit(self.module_, data, groups=_held_out_groups(target))
-            self.history_ = self.trainer_.history_
-            self._after_fit(data, target, expression)
+            self._train(batches, rows, _held_out_groups(target), seed)
+            self._after_fit(batches, rows, target, matrix)
         return self
-
-    def predict(self, X):
-        """Predict expression.
-
-        Parameters
-        ----------
-        X : SpotPatches, uint8 array of shape (n_spots, height, width, 3), or array-like of \
-shape (n_spots, n_features)
-            As in `fit`.
-
-        Returns
-        -------
-        ndarray of shape (n_spots, n_genes), or (n_spots,) after a fit on such a y, dtype float32
-            Columns are `genes_`, in `units_`.
-
-        Raises
-        ------
-        NotFittedError
-            Before fit.
-        ValueError
-            If X is not of the kind and width seen at fit.
-        """
-        return self._shape_prediction(self._predict(self.embed_images(X)))
 
     def embed_images(self, X):
         """Embed images into the space that is shared with the spots.
@@ -122,10 +113,37 @@ shape (n_spots, n_features)
         -------
         ndarray of shape (n_spots, projection_dim), dtype float32
         """
+        spots, _ = self._query(X)
+        return _run(self.module_.embed_image, _blocks(spots))
+
+    def _train(self, batches, rows, groups, seed):
+        self.trainer_ = _seeded(check_trainer(self.trainer, self._default_trainer()), seed)
+        self.history_ = []
+        if not any(True for _ in self.module_.parameters()):
+            return  # a search in the space of the features has nothing to learn
+        if rows is None:
+            (data,) = batches
+        else:
+            data = batches
+            groups = None if groups is None else [groups[part[0]] for part in rows]
+        self.trainer_.fit(self.module_, data, groups=groups)
+        self.history_ = self.trainer_.history_
+
+    def _query(self, X):
+        """New images as a SpotBatch, and the section of each spot or None."""
         check_is_fitted(self)
         X = self._check_X(X, reset=False)
         features = X if self.featurizer_ is None else self.featurizer_.transform(X)
-        return _embed(self.module_.embed_image, _batch(features))
+        positions = getattr(X, "positions", None)
+        return _spot_batch(features, positions=positions), getattr(X, _keys.SECTION, None)
+
+    def _batches(self, spots, section):
+        """Batches for the module, and the rows of each; None for all rows in one batch."""
+        if not self._whole_sections:
+            return [spots], None
+        positions = None if spots.positions is None else spots.positions.numpy()
+        rows = split_sections(len(spots), section, positions, self.max_section_spots)
+        return [self._complete(spots[torch.as_tensor(part)]) for part in rows], rows
 
     def _check_X(self, X, reset):
         if self.featurizer is not None:
@@ -136,10 +154,30 @@ shape (n_spots, n_features)
                 "of shape (n_spots, n_features): pass featurizer='densenet121' (or any timm "
                 "name), or put a featurizer before this step."
             )
-        return validate_data(self, X, dtype=np.float32, order="C", reset=reset)
+        checked = validate_data(self, X, dtype=np.float32, order="C", reset=reset)
+        return SpotFeatures.of(X, checked) if isinstance(X, SpotFeatures) else checked
+
+    # Hooks, with what most methods do.
+
+    def _unpack_target(self, y):
+        return unpack_target(y)
+
+    def _default_expression(self):
+        return ExpressionTransformer()
 
     def _prepare(self, n_spots):
-        """Build what can be refused before the long work; a mixin's hook."""
+        """Build what can be refused before the long work."""
+
+    def _describe(self, target):
+        """What the module is told of measured spots beyond expression and positions."""
+        return {}
+
+    def _complete(self, batch):
+        """Add what belongs to a section as a whole, such as the edges of its graph."""
+        return batch
+
+    def _after_fit(self, batches, rows, target, expression):
+        """Use the trained module, e.g. to index the training spots."""
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -147,21 +185,29 @@ shape (n_spots, n_features)
         return tags
 
 
-@torch.no_grad()
-def _embed(embed, data):
-    """Embed all spots of a SpotBatch: ndarray (n_spots, projection_dim), float32."""
-    blocks = [embed(data[i : i + _BLOCK]) for i in range(0, len(data), _BLOCK)]
-    return torch.cat(blocks).numpy()
-
-
-def _batch(features, expression=None, positions=None):
+def _spot_batch(features, **described):
     """Arrays as a SpotBatch."""
     features = np.ascontiguousarray(features, dtype=np.float32)
     return SpotBatch(
         torch.tensor(features),
-        None if expression is None else torch.tensor(expression),
-        None if positions is None else torch.tensor(positions),
+        **{k: None if v is None else torch.tensor(v) for k, v in described.items()},
     )
+
+
+def _blocks(spots):
+    """Spots in batches of bounded size, for what looks at each spot alone."""
+    return [spots[i : i + _BLOCK] for i in range(0, len(spots), _BLOCK)]
+
+
+@torch.no_grad()
+def _run(function, batches, rows=None):
+    """What a function of a SpotBatch gives for all spots: ndarray, float32, in their order."""
+    out = torch.cat([function(batch) for batch in batches]).numpy()
+    if rows is None:
+        return out
+    in_order = np.empty_like(out)
+    in_order[np.concatenate(rows)] = out
+    return in_order
 
 
 def _grid_shape(positions):
@@ -227,19 +273,78 @@ shape (n_spots, n_features)
     def _prepare(self, n_spots):
         self.retriever_ = check_retriever(self.retriever, self._default_retriever(), n_spots)
 
-    def _after_fit(self, data, target, expression):
+    def predict(self, X):
+        """Predict expression as the weighted mean of the nearest training spots.
+
+        Parameters
+        ----------
+        X : SpotPatches, uint8 array of shape (n_spots, height, width, 3), or array-like of \
+shape (n_spots, n_features)
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_spots, n_genes), or (n_spots,) after a fit on such a y, dtype float32
+            Columns are `genes_`, in `units_`.
+
+        Raises
+        ------
+        NotFittedError
+            Before fit.
+        ValueError
+            If X is not of the kind and width seen at fit.
+        """
+        embeddings = self.embed_images(X)
+        return self._shape_prediction(self.retriever_.predict(embeddings))
+
+    def _after_fit(self, batches, rows, target, expression):
         returned = self.retriever_.expression
-        embeddings = _embed(self.module_.embed_spot, data)
+        embeddings = _run(self.module_.embed_spot, batches, rows)
         self.retriever_.fit(embeddings, expression if returned is None else target)
         if returned is not None:
             self.expression_ = self.retriever_.expression_
             self.genes_, self.units_ = self.retriever_.genes_, self.retriever_.units_
-
-    def _predict(self, embeddings):
-        return self.retriever_.predict(embeddings)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         # With 200 neighbours a prediction from a few dozen spots is close to their mean.
         tags.regressor_tags.poor_score = True
         return tags
+
+
+class DecoderMixin:
+    """Prediction by the module's own ``decode``, a section at a time."""
+
+    def predict(self, X):
+        """Predict expression from images and positions.
+
+        Parameters
+        ----------
+        X : SpotPatches, SpotFeatures, uint8 array of shape (n_spots, height, width, 3), or \
+array-like of shape (n_spots, n_features)
+            Arrays are one section without positions, which a model that was fitted with
+            positions refuses.
+
+        Returns
+        -------
+        ndarray of shape (n_spots, n_genes), or (n_spots,) after a fit on such a y, dtype float32
+            Columns are `genes_`, in `units_`.
+
+        Raises
+        ------
+        NotFittedError
+            Before fit.
+        ValueError
+            If X is not of the kind and width seen at fit, or carries no positions where those
+            of the training spots were learnt.
+        """
+        spots, section = self._query(X)
+        if self.module_.position is not None and spots.positions is None:
+            raise ValueError(
+                f"{type(self).__name__} was fitted with positions, but X ({type(X).__name__}) "
+                "carries none. Pass SpotPatches, and put scalers and featurizers into "
+                "featurizer=make_pipeline(...); or pass SpotFeatures(features, positions=..., "
+                "section=...)."
+            )
+        batches, rows = self._batches(spots, section)
+        return self._shape_prediction(_run(self.module_.decode, batches, rows))

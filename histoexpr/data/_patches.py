@@ -20,7 +20,8 @@ class SpotPatches:
 
     Build it with :meth:`from_images` or :meth:`from_arrays`. Indexing with a slice, a mask or an
     array of integers gives another ``SpotPatches`` that shares the pixels; an integer gives the
-    patch. ``np.asarray`` gives all patches, cut section by section.
+    patch. ``np.asarray`` gives all patches, cut section by section. :meth:`map` gives one whose
+    patches are changed, too, when they are asked for.
 
     Attributes
     ----------
@@ -34,6 +35,8 @@ class SpotPatches:
         Name of the patient.
     mpp : ndarray of shape (n_spots,), dtype float64
         Micrometres per pixel of the section image; NaN where unknown.
+    crop_px : ndarray of shape (n_spots,), dtype int64
+        Side of the square that is cut, in pixels of the section image.
     patch_mpp : ndarray of shape (n_spots,), dtype float64
         Micrometres per pixel of the patch as returned; NaN where unknown.
     shape : tuple of int
@@ -60,6 +63,7 @@ class SpotPatches:
     section: np.ndarray
     patient: np.ndarray | None
     mpp: np.ndarray
+    _maps: tuple = ()  # of function(patches, spots), applied in this order to what was cut
 
     def __post_init__(self):
         for name in _PER_SPOT:
@@ -205,8 +209,8 @@ class SpotPatches:
         Raises
         ------
         ValueError
-            If there are none, their patches differ in size, an attribute is known for some only,
-            or a section name stands for two different images.
+            If there are none, their patches differ in size or in the functions of :meth:`map`,
+            an attribute is known for some only, or a section name stands for two images.
         """
         parts = list(parts)
         if not parts:
@@ -216,6 +220,11 @@ class SpotPatches:
             raise ValueError(
                 f"The patches differ in size (height, width): {sorted(shapes)}. Build all parts "
                 "with the same out_px."
+            )
+        if any(part._maps != parts[0]._maps for part in parts):
+            raise ValueError(
+                "The parts are changed by different functions when they are read. Concatenate "
+                "first, then map or transform the whole."
             )
         sources, shifted = [], []
         for part in parts:
@@ -234,10 +243,32 @@ class SpotPatches:
             _sources=tuple(sources),
             _patch_shape=parts[0]._patch_shape,
             _source=np.concatenate(shifted),
+            _maps=parts[0]._maps,
             **columns,
         )
         checks.check_one_image_a_section(whole)
         return whole
+
+    def map(self, function):
+        """Change patches when they are read; nothing is read now, and pixels stay shared.
+
+        Parameters
+        ----------
+        function : callable
+            ``function(patches, spots)``: ``patches``, (n, height, width, 3) uint8, were just read
+            from the ``SpotPatches`` ``spots``, row by row. It returns an array of the same shape
+            and dtype, treats each patch alone, and pickles when this object has to.
+
+        Returns
+        -------
+        SpotPatches
+        """
+        return replace(self, _maps=(*self._maps, function))
+
+    @property
+    def is_mapped(self):
+        """Whether patches are changed when they are read: see :meth:`map`."""
+        return bool(self._maps)
 
     @property
     def shape(self):
@@ -250,6 +281,10 @@ class SpotPatches:
     @property
     def ndim(self):
         return 4
+
+    @property
+    def crop_px(self):
+        return self._crop_px
 
     @property
     def patch_mpp(self):
@@ -291,6 +326,20 @@ class SpotPatches:
         )
 
     def _read(self, rows):
+        """Patches of these rows, (n, height, width, 3), as the functions of `map` leave them."""
+        patches = self._cut(rows)
+        for depth, function in enumerate(self._maps):
+            spots = replace(self[rows], _maps=self._maps[:depth])
+            mapped = np.asarray(function(patches, spots))
+            if (mapped.shape, mapped.dtype) != (patches.shape, patches.dtype):
+                raise ValueError(
+                    f"{function!r} must return patches like those it is given, {patches.shape} "
+                    f"uint8; it returned {mapped.shape} {mapped.dtype}."
+                )
+            patches = mapped
+        return patches
+
+    def _cut(self, rows):
         """Patches of these rows, (n, height, width, 3); each image is asked for once."""
         patches = np.empty((len(rows), *self._patch_shape), np.uint8)
         for index in np.unique(self._source[rows]):
@@ -326,32 +375,6 @@ class SpotPatches:
             sources.append(source)
         state["_sources"] = tuple(sources)
         return state
-
-
-def check_images(X):
-    """Validate what may stand for images: a ``SpotPatches``, or an array of patches.
-
-    Parameters
-    ----------
-    X : SpotPatches or array-like of shape (n_spots, height, width, channels), dtype uint8
-        Grey, (n_spots, height, width) or with one channel, is repeated to three channels; RGBA
-        is laid on white.
-
-    Returns
-    -------
-    SpotPatches or ndarray of shape (n_spots, height, width, 3), dtype uint8
-        ``X`` itself where nothing had to be converted.
-
-    Raises
-    ------
-    ValueError
-        If there are no patches, they differ in size, or their dtype or channel count is another.
-    """
-    if isinstance(X, SpotPatches):
-        if len(X) == 0:
-            raise ValueError("X holds no spots (a SpotPatches of length 0).")
-        return X
-    return checks.check_patch_array(X)
 
 
 def _index_of(source, sources):

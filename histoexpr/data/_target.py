@@ -8,7 +8,7 @@ from .._types import SpotTarget
 from ..utils import name_some
 
 
-def unpack_target(y):
+def unpack_target(y, cell_type_key=_keys.CELL_TYPE):
     """Take an AnnData or an array apart into arrays with names.
 
     Parameters
@@ -17,6 +17,8 @@ def unpack_target(y):
         An AnnData holds raw counts in ``X``; its ``obs`` may hold ``section``, ``patient``,
         ``cell_type`` and the grid coordinates ``array_col`` and ``array_row``. An array is
         expression in the user's own units; the columns of a DataFrame are its genes.
+    cell_type_key : str, default="cell_type"
+        The column of ``obs`` with the cell types.
 
     Returns
     -------
@@ -33,11 +35,11 @@ def unpack_target(y):
     if isinstance(y, SpotTarget):
         return y
     if hasattr(y, "obs") and hasattr(y, "var_names"):
-        return _unpack_adata(y)
+        return _unpack_adata(y, cell_type_key)
     return _unpack_array(y)
 
 
-def _unpack_adata(adata):
+def _unpack_adata(adata, cell_type_key):
     if adata.n_obs == 0 or adata.n_vars == 0:
         raise ValueError(
             f"adata has {adata.n_obs} spots and {adata.n_vars} genes; at least one of each is "
@@ -61,7 +63,7 @@ def _unpack_adata(adata):
         positions=_positions(adata.obs),
         section=_column(adata.obs, _keys.SECTION),
         patient=_column(adata.obs, _keys.PATIENT),
-        cell_type=_column(adata.obs, _keys.CELL_TYPE),
+        cell_type=_column(adata.obs, cell_type_key),
     )
 
 
@@ -117,11 +119,11 @@ def _check_unique(genes, what):
 
 
 def _column(obs, key):
-    """A column of ``obs`` as str, or None; a missing value in it becomes ``"nan"``."""
+    """A column of ``obs`` as str, or None; a missing value in it becomes MISSING."""
     if key not in obs:
         return None
     # NaN, None and pandas' NA would each become another word.
-    return obs[key].astype(object).where(obs[key].notna(), "nan").to_numpy().astype(str)
+    return obs[key].astype(object).where(obs[key].notna(), _keys.MISSING).to_numpy().astype(str)
 
 
 def _positions(obs):

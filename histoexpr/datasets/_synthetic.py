@@ -8,26 +8,18 @@ import anndata
 import numpy as np
 import pandas as pd
 import scipy.sparse
+from scipy.ndimage import uniform_filter
 from scipy.spatial import cKDTree
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from .. import _keys
 from ..data import SpotPatches
-from ._synthetic_tissue import (
-    ADIPOCYTE,
-    CELL_TYPES,
-    DOMAINS,
-    EPITHELIAL,
-    FIBROBLAST,
-    LYMPHOCYTE,
-    STATES,
-    draw_look,
-    draw_tissue,
-)
+from ._synthetic_nuclei import ADIPOCYTE, CELL_TYPES, EPITHELIAL, FIBROBLAST, LYMPHOCYTE
+from ._synthetic_tissue import DOMAINS, STATES, draw_look, draw_tissue
 
 SPOT_DIAMETER = 55.0  # µm, as on Visium
-RNA_PER_CELL = np.array([2.0, 1.4, 0.7, 2.5])  # relative, in the order of CELL_TYPES
+RNA_PER_CELL = np.array([2.0, 1.4, 0.8, 1.5])  # relative, in the order of CELL_TYPES
 
 # The cell types that show a state, so that its genes follow it there.
 STATE_CELLS = {
@@ -59,13 +51,13 @@ def make_spatial_expression(
     n_patients=4,
     n_sections=1,
     grid=(18, 18),
-    n_genes=60,
+    n_genes=100,
     *,
     patch_size="64um",
     out_px=64,
     mpp=1.0,
     spot_distance=65.0,
-    depth=1000.0,
+    depth=800.0,
     stain_shift=1.0,
     random_state=None,
 ):
@@ -86,7 +78,7 @@ def make_spatial_expression(
     grid : tuple of int, default=(18, 18)
         Rows and columns of the spot array, at least 2 each. Spots on glass are left out: about
         two thirds remain.
-    n_genes : int, default=60
+    n_genes : int, default=100
         Named "gene_000", ...; ``var["program"]`` says what each follows.
     patch_size, out_px : str or int, int, default="64um", 64
         Width of tissue that a patch shows, and its width in pixels: see
@@ -95,7 +87,7 @@ def make_spatial_expression(
         µm per pixel of the section images, at most 5. Drawing time goes with 1 / mpp².
     spot_distance : float, default=65.0
         µm from a spot's centre to the next one's, at least 55, a spot's diameter.
-    depth : float, default=1000.0
+    depth : float, default=800.0
         Counts of a typical spot, over all genes.
     stain_shift : float, default=1.0
         Strength of the differences in stain between patients; 0 makes them equal.
@@ -222,7 +214,7 @@ def _draw_genome(rng, n_genes):
     strength = np.array([CELL_FOLD] * len(CELL_TYPES) + [STATE_FOLD] * len(STATES))
     follows = np.zeros((n_genes, len(columns)))
     for gene, main in enumerate(rng.permutation(np.arange(n_genes) % len(columns))):
-        follows[gene] = rng.normal(0, 0.6, len(columns))
+        follows[gene] = np.clip(rng.normal(0, 0.6, len(columns)), -0.75, 0.75)
         follows[gene, main] = rng.choice([-1, 1]) * rng.uniform(0.8, 1.2)
     follows[rng.permutation(n_genes) < round(HOUSEKEEPING * n_genes)] = 0
     main = np.array(columns)[np.abs(follows).argmax(axis=1)]
@@ -247,7 +239,7 @@ def _draw_section(rng, grid, spot_distance, mpp, look):
             "y": (row + 1) * spot_distance / mpp,
         }
     )
-    return spots[_centre(tissue.tissue, spots)].reset_index(drop=True), tissue
+    return spots[_centre(tissue.layout.tissue, spots) > 0.5].reset_index(drop=True), tissue
 
 
 def _centre(field, spots):
@@ -256,40 +248,35 @@ def _centre(field, spots):
 
 
 def _expression_rate(tissue, spots, genome, mpp):
-    """Expected RNA of each spot and gene, and the commonest cell type.
+    """Expected RNA of each spot and gene, (n_spots, n_genes), and the commonest cell type.
 
-    Every cell within the spot adds RNA. A program's genes are raised by ``fold`` in their cell
-    type; the genes of grade and of fibres move within it, by nuclear size and fibre density.
+    Each cell within a spot adds its type's profile of expression, which the states of the
+    tissue around it raise or lower.
     """
-    tree = cKDTree(spots[["x", "y"]].to_numpy())
     radius = SPOT_DIAMETER / 2 / mpp
-    _, spot = tree.query(tissue.nuclei, distance_upper_bound=radius)
+    _, spot = cKDTree(spots[["x", "y"]].to_numpy()).query(
+        tissue.nuclei, distance_upper_bound=radius
+    )
     found = spot < len(spots)
     cells = np.zeros((len(spots), len(CELL_TYPES)))
     np.add.at(cells, (spot[found], tissue.kind[found]), 1)
-    # A section cuts few of the nuclei of fat cells: count the area they fill instead.
-    cells[:, ADIPOCYTE] = 1.5 * _centre(_disc_mean(tissue.fat, radius), spots)
+    # A section meets few nuclei of fat cells: count the area they fill instead.
+    fat = uniform_filter(tissue.layout.fat, size=max(int(1.77 * radius), 1), mode="nearest")
+    cells[:, ADIPOCYTE] = 1.5 * _centre(fat, spots)
+    # Domains and cell types stand in the same order: the domain decides where no cell is.
+    likely = np.eye(len(CELL_TYPES))[_centre(tissue.domain, spots)]
+    cell_type = (cells + 0.01 * likely).argmax(axis=1)
+
     rna = (cells + 0.05) * RNA_PER_CELL
-
+    state = {name: 2 * _centre(field, spots) - 1 for name, field in tissue.layout.states.items()}
     rate = np.zeros((len(spots), len(genome)))
-    state = {
-        name: 2 * _centre(_disc_mean(field, radius), spots) - 1
-        for name, field in tissue.states.items()
-    }
-    for index, cell_type in enumerate(CELL_TYPES):
-        log_fold = np.zeros_like(rate) + genome[cell_type].to_numpy()
-        for name, cell_types in STATE_CELLS.items():
+    for index, name in enumerate(CELL_TYPES):
+        log_fold = np.zeros_like(rate) + genome[name].to_numpy()
+        for label, cell_types in STATE_CELLS.items():
             if index in cell_types:
-                log_fold += np.outer(state[name], genome[name])
+                log_fold += np.outer(state[label], genome[label])
         rate += rna[:, index, None] * np.exp(log_fold)
-    return rate * genome["level"].to_numpy(), cells.argmax(axis=1)
-
-
-def _disc_mean(field, radius):
-    """Mean of a map within about a spot around each pixel."""
-    from scipy.ndimage import uniform_filter
-
-    return uniform_filter(field, size=max(int(round(1.77 * radius)), 1), mode="nearest")
+    return rate * genome["level"].to_numpy(), cell_type
 
 
 def _draw_counts(rng, rate, depth):
@@ -297,4 +284,4 @@ def _draw_counts(rng, rate, depth):
     total = rate.sum(axis=1, keepdims=True)
     relative = np.sqrt(total / np.median(total)) * np.exp(rng.normal(0, 0.35, total.shape))
     mean = depth * relative * rate / total
-    return rng.poisson(mean * rng.gamma(10.0, 1 / 10.0, mean.shape))
+    return rng.poisson(mean * rng.gamma(5.0, 1 / 5.0, mean.shape))

@@ -156,10 +156,11 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
             or distances.dtype.kind not in "iu"
             or distances.min() < 1
             or distances.max() >= smallest
+            or len(np.unique(distances)) < distances.size
         ):
             raise ValueError(
-                f"distances must be whole numbers of pixels, at least 1 and less than the "
-                f"patch's side of {smallest}; got {self.distances!r}."
+                f"distances must be different whole numbers of pixels, at least 1 and less than "
+                f"the patch's side of {smallest}; got {self.distances!r}."
             )
         self.patch_shape_ = tuple(int(n) for n in X.shape[1:3])
         self.n_features_out_ = len(self.get_feature_names_out())

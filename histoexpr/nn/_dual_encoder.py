@@ -17,8 +17,7 @@ class DualEncoder(nn.Module):
     image_encoder : Module
         Maps features (n_spots, n_features) to (n_spots, projection_dim).
     spot_encoder : Module
-        Maps expression (n_spots, n_genes) and positions (n_spots, 2) or None to
-        (n_spots, projection_dim).
+        Maps a SpotBatch to (n_spots, projection_dim).
     temperature : float, default=1.0
         Divides the logits of the contrastive loss.
     """
@@ -35,7 +34,7 @@ class DualEncoder(nn.Module):
 
     def embed_spot(self, batch: SpotBatch):
         """Embed the measured spots of a batch: float32 (n_spots, projection_dim)."""
-        return self.spot_encoder(batch.expression, batch.positions)
+        return self.spot_encoder(batch)
 
     def forward(self, batch: SpotBatch) -> LossOutput:
         """The loss of a batch; its one term is named ``contrastive``."""

@@ -46,35 +46,25 @@ class PositionEmbedding(nn.Module):
         self.row = nn.Embedding(n_rows, n_outputs)
 
     def forward(self, positions):
-        """Map (array_col, array_row), int64 (n_spots, 2), to float32 (n_spots, n_outputs)."""
-        return self.col(positions[:, 0]) + self.row(positions[:, 1])
+        """Map (array_col, array_row), int64 (n_spots, 2), to float32 (n_spots, n_outputs).
 
+        A position outside a table, in a section larger than those of training, gets the row of
+        the table that is nearest to it: the last one, or the first if it is negative.
 
-class SpotEncoder(nn.Module):
-    """Expression plus its place on the array, projected.
-
-    Parameters
-    ----------
-    n_genes : int
-    grid_shape : tuple (n_cols, n_rows) or None
-        None leaves positions out (arrays without an AnnData have none).
-    projection_dim : int, default=256
-    dropout : float, default=0.0
-    """
-
-    def __init__(self, n_genes, grid_shape, projection_dim=256, dropout=0.0):
-        super().__init__()
-        self.position = None if grid_shape is None else PositionEmbedding(grid_shape, n_genes)
-        self.head = ProjectionHead(n_genes, projection_dim, dropout)
-
-    def forward(self, expression, positions):
-        """Embed float32 (n_spots, n_genes) at int64 (n_spots, 2) or None.
-
-        Returns a Tensor of shape (n_spots, projection_dim).
+        Raises
+        ------
+        ValueError
+            If positions are None: a module that was trained with them needs them.
         """
-        if self.position is not None:
-            expression = expression + self.position(positions)
-        return self.head(expression)
+        if positions is None:
+            raise ValueError(
+                "this module was trained with array positions and got spots without any; give "
+                "positions (SpotPatches carry them), or train without them."
+            )
+        col, row = positions.clamp(min=0).unbind(1)
+        return self.col(col.clamp(max=self.col.num_embeddings - 1)) + self.row(
+            row.clamp(max=self.row.num_embeddings - 1)
+        )
 
 
 def symmetric_info_nce(spot_embeddings, image_embeddings, temperature=1.0):

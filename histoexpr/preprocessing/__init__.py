@@ -1,6 +1,14 @@
 """What happens to counts and patches before a method sees them."""
 
+from ._augment import PatchAugment
 from ._expression import ExpressionTransformer, check_expression
+from ._stain import StainNormalizer
 from ._target_mixin import ExpressionTargetMixin
 
-__all__ = ["ExpressionTargetMixin", "ExpressionTransformer", "check_expression"]
+__all__ = [
+    "ExpressionTargetMixin",
+    "ExpressionTransformer",
+    "PatchAugment",
+    "StainNormalizer",
+    "check_expression",
+]

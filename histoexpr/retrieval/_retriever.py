@@ -12,6 +12,7 @@ from ..preprocessing import ExpressionTargetMixin
 from ..utils import check_rows_match, fill_unset
 from ._weights import (
     inverse_distance_weights,
+    linear_weights,
     neighbor_distances,
     softmax_weights,
     uniform_weights,
@@ -23,7 +24,7 @@ _INDEXES = {
     "inner_product": faiss.IndexFlatIP,
     "l2": faiss.IndexFlatL2,
 }
-_WEIGHTS = {"uniform", "inverse_l1", "inverse_l2", "softmax"}
+_WEIGHTS = {"uniform", "inverse_l1", "inverse_l2", "softmax", "linear"}
 _BLOCK = 4096  # queries searched at a time: bounds memory, large enough for FAISS's BLAS path
 
 
@@ -39,10 +40,11 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
     n_neighbors : int, default=None
         Spots each prediction is made of [200]. None is clipped to the number of training
         spots; an integer above it is an error.
-    weights : {"uniform", "inverse_l1", "inverse_l2", "softmax"}, default=None
+    weights : {"uniform", "inverse_l1", "inverse_l2", "softmax", "linear"}, default=None
         "inverse_l1" and "inverse_l2" are 1 / d**power with d the L1 or L2 distance between the
         vectors as they are, not normalised, whatever `metric` searched. "softmax" is
-        exp(-d / temperature) of the distances that `kneighbors` returns ["inverse_l2"].
+        exp(-d / temperature) of the distances that `kneighbors` returns, "linear" 1 - d / Σd
+        of them (not for "inner_product", whose distances may be negative) ["inverse_l2"].
     metric : {"cosine", "inner_product", "l2"}, default=None
         What "nearest" means in the search, which is exact ["cosine"].
     power : float, default=2.0
@@ -253,6 +255,8 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
         weights = self._setting("weights")
         if weights == "uniform":
             return uniform_weights(distances)
+        if weights == "linear":
+            return linear_weights(distances)
         if weights == "softmax":
             return softmax_weights(distances, self.temperature)
         order = 1 if weights == "inverse_l1" else 2

@@ -51,6 +51,27 @@ def softmax_weights(distances, temperature=0.1):
     return _normalized(np.exp((nearest - distances) / temperature))
 
 
+def linear_weights(distances):
+    """Weights 1 - d / Σd, normalised; Σd is over the query's own neighbours (stInfer).
+
+    They are nearly the same for each neighbour, and the same where all distances are 0.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n_queries, n_neighbors), dtype float32
+        At least 0.
+
+    Returns
+    -------
+    ndarray of shape (n_queries, n_neighbors), dtype float32
+        Rows sum to 1.
+    """
+    distances = distances.astype(np.float64)
+    total = distances.sum(axis=1, keepdims=True)
+    weights = total - distances
+    return _normalized(np.where(weights.any(axis=1, keepdims=True), weights, 1.0))
+
+
 def uniform_weights(distances):
     """The same weight for each neighbour: float32, the shape of ``distances``."""
     return np.full(distances.shape, 1 / distances.shape[1], dtype=np.float32)

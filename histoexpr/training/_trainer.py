@@ -13,6 +13,7 @@ from sklearn.model_selection import GroupShuffleSplit
 from sklearn.utils._param_validation import Interval, StrOptions
 from tqdm.auto import tqdm
 
+from .. import _keys
 from ..utils import fill_unset
 from ..utils._torch import PRECISIONS, autocast, draw_seed, isolated_seed, resolve_device
 from ._batches import SectionBatches, SpotBatches
@@ -224,9 +225,9 @@ class Trainer(BaseEstimator):
             return batches, batches.take([]), np.array([], dtype=str)
         labels = np.zeros(len(batches)) if groups is None else np.asarray(groups)
         found = np.unique(labels)
-        if "nan" in found.astype(str):
+        if _keys.MISSING in found.astype(str):
             raise ValueError(
-                f"early_stopping=True holds out whole groups, but {int(np.sum(labels == 'nan'))} "
+                f"early_stopping=True holds out whole groups, but {int(np.sum(labels == _keys.MISSING))} "
                 "spots have no patient (or section); fill adata.obs or drop those spots."
             )
         if len(found) < 2:
