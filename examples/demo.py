@@ -123,7 +123,7 @@ def main():
 
     images, adata = histoexpr.datasets.make_spatial_expression(random_state=SEED)
     print(images, adata, sep="\n")
-    features = TextureFeaturizer(progress=True).fit_transform(images)
+    features = TextureFeaturizer(verbose=1).fit_transform(images)
     table = cross_validate(features, adata)
     pcc = predict_unseen_patient(images, adata, out)
 

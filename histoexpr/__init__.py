@@ -27,6 +27,7 @@ _SUBMODULES = {
 _HOME = {
     "SpotFeatures": "data",
     "SpotPatches": "data",
+    "finer_grid": "data",
     "ExpressionTransformer": "preprocessing",
     "PatchAugment": "preprocessing",
     "StainNormalizer": "preprocessing",

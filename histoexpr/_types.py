@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
     import scipy.sparse
     import torch
+
+    from .data import SpotPatches
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,12 @@ class SpotTarget:
 
 @dataclass(frozen=True)
 class SpotBatch:
-    """Spots on their way through a module; all tensors but `edges` share the first dimension.
+    """Spots on their way through a module; all fields but `edges` share the first dimension.
 
     Attributes
     ----------
     features : Tensor of shape (n_spots, n_features), dtype float32
-        Backbone output.
+        Backbone output; zeros where a backbone in training is yet to compute it of `images`.
     expression : Tensor of shape (n_spots, n_genes), dtype float32, or None
         Normalised expression; None at predict time.
     positions : Tensor of shape (n_spots, 2), dtype int64, or None
@@ -66,6 +68,9 @@ class SpotBatch:
         The spatial graph of these spots, as `nn.spatial_edges` gives it: messages flow from
         row 0 to row 1, both of which number the spots of this batch. A batch that has edges
         cannot be indexed.
+    images : SpotPatches or None
+        For a backbone that is trained along. They are read when a batch is computed, and stay
+        where they are whatever the device.
     """
 
     features: torch.Tensor
@@ -75,13 +80,15 @@ class SpotBatch:
     counts: torch.Tensor | None = None
     size_factors: torch.Tensor | None = None
     edges: torch.Tensor | None = None
+    images: SpotPatches | None = None
 
     def __len__(self) -> int:
         return self.features.shape[0]
 
     def _map(self, function) -> SpotBatch:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return SpotBatch(**{k: None if v is None else function(v) for k, v in values.items()})
+        names = [f.name for f in fields(self) if f.name != "images"]
+        values = {name: getattr(self, name) for name in names}
+        return replace(self, **{k: None if v is None else function(v) for k, v in values.items()})
 
     def __getitem__(self, index) -> SpotBatch:
         if self.edges is not None:
@@ -91,7 +98,10 @@ class SpotBatch:
                 "whole batch; index it first, then add the edges of the part: "
                 "dataclasses.replace(batch[index], edges=spatial_edges(positions[index], k))."
             )
-        return self._map(lambda tensor: tensor[index])
+        part = self._map(lambda tensor: tensor[index])
+        if self.images is None:
+            return part
+        return replace(part, images=self.images[index.cpu() if hasattr(index, "cpu") else index])
 
     def to(self, device) -> SpotBatch:
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))

@@ -4,18 +4,27 @@ import dataclasses
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _keys
 from ._types import SpotBatch
-from .data import SpotFeatures, check_images, split_sections, unpack_target
+from .data import (
+    SpotFeatures,
+    SpotPatches,
+    carried,
+    check_images,
+    check_same_spots,
+    split_sections,
+    unpack_target,
+)
 from .featurizers import check_featurizer
 from .preprocessing import ExpressionTargetMixin, ExpressionTransformer
 from .retrieval import SpotRetriever, check_retriever
 from .training import Trainer, check_trainer
-from .utils import check_rows_match, unchanged_on_error
+from .utils import unchanged_on_error
 from .utils._torch import draw_seed, isolated_seed
 
 _BLOCK = 8192  # spots embedded at a time; rows do not depend on it
@@ -31,6 +40,9 @@ class BaseExpressionRegressor(ExpressionTargetMixin, RegressorMixin, BaseEstimat
     - ``_default_trainer()``: the Trainer of its paper;
     - with RetrievalMixin, ``_default_retriever()``: the SpotRetriever of its paper, and
       ``embed_spot(SpotBatch)`` in the module; with DecoderMixin, ``decode(SpotBatch)`` there.
+
+    A featurizer whose ``trainable`` is true is trained with the module: it gives ``build(X)``,
+    ``n_features_out_``, ``end_to_end(module)`` and ``end_training()``, as TimmFeaturizer does.
 
     A method that looks at all spots of a section together sets ``_whole_sections`` and has a
     parameter ``max_section_spots``; its module then sees one section, or tile of one, at a time.
@@ -74,8 +86,7 @@ shape (n_spots, n_features)
         with unchanged_on_error(self):
             target = self._unpack_target(y)
             X = self._check_X(X, reset=True)
-            check_rows_match(X, target)
-            _check_same_spots(X, target)
+            check_same_spots(X, target)
             seed = draw_seed(self.random_state)
             expression = self.expression
             if expression is None and target.from_adata:
@@ -83,11 +94,15 @@ shape (n_spots, n_features)
             target, matrix = self._fit_target(target, expression)
             self.embedded_expression_ = self.expression_
             # Everything that can be refused is, before minutes of features and training.
-            self._prepare(len(target))
+            self.trainer_ = _seeded(check_trainer(self.trainer, self._default_trainer()), seed)
+            groups = _held_out_groups(target)
+            self.trainer_.check(groups)
+            self._prepare(target)
             self.featurizer_ = _seeded(check_featurizer(self.featurizer), seed)
-            features = X if self.featurizer_ is None else self.featurizer_.fit_transform(X)
+            features, images = self._fit_features(X)
             spots = _spot_batch(
                 features,
+                images,
                 expression=matrix,
                 positions=target.positions,
                 **self._describe(target),
@@ -97,7 +112,8 @@ shape (n_spots, n_features)
                 self.module_ = self._make_module(
                     spots.features.shape[1], matrix.shape[1], _grid_shape(target.positions)
                 )
-            self._train(batches, rows, _held_out_groups(target), seed)
+            self._train(batches, rows, groups)
+            batches = [self._with_features(batch) for batch in batches]
             self._after_fit(batches, rows, target, matrix)
         return self
 
@@ -116,26 +132,64 @@ shape (n_spots, n_features)
         spots, _ = self._query(X)
         return _run(self.module_.embed_image, _blocks(spots))
 
-    def _train(self, batches, rows, groups, seed):
-        self.trainer_ = _seeded(check_trainer(self.trainer, self._default_trainer()), seed)
+    def _train(self, batches, rows, groups):
         self.history_ = []
+        trainable = getattr(self.featurizer_, "trainable", False)
         if not any(True for _ in self.module_.parameters()):
+            if trainable:
+                raise ValueError(
+                    f"{type(self).__name__} as it is set searches in the space of the features: "
+                    "there is no loss that could train featurizer=TimmFeaturizer(trainable=True)."
+                    " Use trainable=False, or a method that learns (predict_by='regression')."
+                )
             return  # a search in the space of the features has nothing to learn
         if rows is None:
             (data,) = batches
         else:
             data = batches
             groups = None if groups is None else [groups[part[0]] for part in rows]
-        self.trainer_.fit(self.module_, data, groups=groups)
+        if trainable:
+            self.trainer_.fit(self.featurizer_.end_to_end(self.module_), data, groups=groups)
+            self.featurizer_.end_training()
+        else:
+            self.trainer_.fit(self.module_, data, groups=groups)
         self.history_ = self.trainer_.history_
+
+    def _fit_features(self, X):
+        """Features of the training images; zeros and the images, where a backbone is trained."""
+        if getattr(self.featurizer_, "trainable", False):
+            self.featurizer_.build(X)
+            images = X if isinstance(X, SpotPatches) else SpotPatches.from_arrays(X)
+            return np.zeros((len(X), self.featurizer_.n_features_out_)), images
+        if self.featurizer_ is not None:
+            self.featurizer_.fit(X)
+        return self._features(X), None
+
+    def _with_features(self, batch):
+        """A batch with the features of its images, now that their backbone is trained."""
+        if batch.images is None:
+            return batch
+        features = torch.tensor(self._features(batch.images))
+        return dataclasses.replace(batch, features=features, images=None)
 
     def _query(self, X):
         """New images as a SpotBatch, and the section of each spot or None."""
         check_is_fitted(self)
         X = self._check_X(X, reset=False)
-        features = X if self.featurizer_ is None else self.featurizer_.transform(X)
-        positions = getattr(X, "positions", None)
-        return _spot_batch(features, positions=positions), getattr(X, _keys.SECTION, None)
+        spots = _spot_batch(self._features(X), positions=carried(X, "positions"))
+        return spots, carried(X, _keys.SECTION)
+
+    def _features(self, X):
+        """The features of images; what a featurizer gives is not taken on trust."""
+        if self.featurizer_ is None:
+            return X
+        features = check_array(self.featurizer_.transform(X), input_name="features")
+        if len(features) != len(X):
+            raise ValueError(
+                f"featurizer={self.featurizer!r} gave {len(features)} rows of features for "
+                f"{len(X)} images; it must give one for each."
+            )
+        return features
 
     def _batches(self, spots, section):
         """Batches for the module, and the rows of each; None for all rows in one batch."""
@@ -165,7 +219,7 @@ shape (n_spots, n_features)
     def _default_expression(self):
         return ExpressionTransformer()
 
-    def _prepare(self, n_spots):
+    def _prepare(self, target):
         """Build what can be refused before the long work."""
 
     def _describe(self, target):
@@ -185,11 +239,12 @@ shape (n_spots, n_features)
         return tags
 
 
-def _spot_batch(features, **described):
+def _spot_batch(features, images=None, **described):
     """Arrays as a SpotBatch."""
     features = np.ascontiguousarray(features, dtype=np.float32)
     return SpotBatch(
         torch.tensor(features),
+        images=images,
         **{k: None if v is None else torch.tensor(v) for k, v in described.items()},
     )
 
@@ -222,26 +277,14 @@ def _held_out_groups(target):
 
 
 def _seeded(collaborator, seed):
-    """Give a collaborator that has no seed of its own that of the method."""
-    if "random_state" in getattr(collaborator, "get_params", dict)():
-        if collaborator.random_state is None:
-            collaborator.set_params(random_state=seed)
-    return collaborator
-
-
-def _check_same_spots(X, target):
-    """Refuse images and expression whose rows are not the same spots."""
-    for name in (_keys.SECTION, "positions"):
-        of_images, of_target = getattr(X, name, None), getattr(target, name)
-        if of_images is None or of_target is None or np.array_equal(of_images, of_target):
-            continue
-        if name == _keys.SECTION and len(np.unique(of_images)) == 1:
-            continue  # patches of one section may go without its name
-        row = np.flatnonzero((of_images != of_target).reshape(len(target), -1).any(axis=1))[0]
-        raise ValueError(
-            f"the rows of X and y are not the same spots: row {row} has {name} "
-            f"{of_images[row]} in X and {of_target[row]} in y.obs. Subset and order both alike."
-        )
+    """Give a collaborator, and what is inside it, the seed of the method where it has none."""
+    parameters = collaborator.get_params() if hasattr(collaborator, "get_params") else {}
+    unset = [
+        name
+        for name, value in parameters.items()
+        if name.rpartition("__")[2] == "random_state" and value is None
+    ]
+    return collaborator.set_params(**dict.fromkeys(unset, seed)) if unset else collaborator
 
 
 class RetrievalMixin:
@@ -270,8 +313,13 @@ shape (n_spots, n_features)
         embeddings = self.embed_images(X)
         return self.retriever_.kneighbors(embeddings, n_neighbors, return_distance)
 
-    def _prepare(self, n_spots):
-        self.retriever_ = check_retriever(self.retriever, self._default_retriever(), n_spots)
+    def _prepare(self, target):
+        retriever = check_retriever(self.retriever, self._default_retriever(), len(target))
+        if retriever.expression is not None:
+            if getattr(retriever.expression, "genes", ()) is None:
+                retriever.set_params(expression__genes=list(self.genes_))
+            clone(retriever.expression).fit(target)
+        self.retriever_ = retriever
 
     def predict(self, X):
         """Predict expression as the weighted mean of the nearest training spots.
@@ -302,8 +350,8 @@ shape (n_spots, n_features)
         embeddings = _run(self.module_.embed_spot, batches, rows)
         self.retriever_.fit(embeddings, expression if returned is None else target)
         if returned is not None:
-            self.expression_ = self.retriever_.expression_
-            self.genes_, self.units_ = self.retriever_.genes_, self.retriever_.units_
+            for name in ("expression_", "genes_", "units_", "n_outputs_"):
+                setattr(self, name, getattr(self.retriever_, name))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -104,10 +104,12 @@ class FileImage(SectionImage):
         try:
             return open(self.path, "rb")
         except FileNotFoundError as error:
+            moved = (
+                " A pickled SpotPatches carries the path of its images, not their pixels: put the "
+                "file there, or build the SpotPatches anew."
+            )
             raise FileNotFoundError(
-                f"There is no section image at {self.path!r}. A pickled SpotPatches carries the "
-                "path of its images, not their pixels: put the file there, or build the "
-                "SpotPatches anew."
+                f"There is no section image at {self.path!r}.{moved if self._checksum else ''}"
             ) from error
 
     def _verify(self, file):

@@ -221,14 +221,20 @@ def rows_of(index, n_spots):
 
 
 def check_one_image_a_section(patches):
-    """Refuse a section name under which two different images are found."""
-    images = {}
+    """Refuse a section name under which two different sources of patches are found."""
+    sources = {}
     for name, index in dict.fromkeys(zip(patches.section.tolist(), patches._source.tolist())):
-        image = patches._sources[index]
-        if isinstance(image, SectionImage):
-            first = images.setdefault(name, image)
-            if not first.same_as(image):
-                raise ValueError(
-                    f"Section {name!r} stands for two different images, {first.name!r} and "
-                    f"{image.name!r}. Give each section its own name."
-                )
+        source = patches._sources[index]
+        first = sources.setdefault(name, source)
+        if first is source:
+            continue
+        images = isinstance(first, SectionImage) and isinstance(source, SectionImage)
+        if not (images and first.same_as(source)):
+            raise ValueError(
+                f"Section {name!r} stands for two different images, {_name_of(first)} and "
+                f"{_name_of(source)}. Give each section its own name (section=)."
+            )
+
+
+def _name_of(source):
+    return repr(source.name) if isinstance(source, SectionImage) else "an array of patches"

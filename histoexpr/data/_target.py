@@ -28,7 +28,8 @@ def unpack_target(y, cell_type_key=_keys.CELL_TYPE):
     ------
     ValueError
         If there are no spots or no genes, gene names repeat, an array holds NaN or infinity,
-        or grid coordinates are missing, negative or not whole numbers for some spots.
+        the section is missing for some spots, or grid coordinates are missing, negative or not
+        whole numbers for some.
     TypeError
         If ``y`` is neither an AnnData nor an array of numbers.
     """
@@ -53,7 +54,7 @@ def _unpack_adata(adata, cell_type_key):
     if hasattr(matrix, "to_memory"):  # backed AnnData
         matrix = matrix.to_memory()
     if scipy.sparse.issparse(matrix):
-        matrix = matrix.tocsr()
+        matrix = scipy.sparse.csr_matrix(matrix)  # not csr_array, which scanpy mistakes
     else:
         matrix = np.asarray(matrix)
     return SpotTarget(
@@ -61,7 +62,7 @@ def _unpack_adata(adata, cell_type_key):
         genes=genes,
         from_adata=True,
         positions=_positions(adata.obs),
-        section=_column(adata.obs, _keys.SECTION),
+        section=_sections(adata.obs),
         patient=_column(adata.obs, _keys.PATIENT),
         cell_type=_column(adata.obs, cell_type_key),
     )
@@ -120,10 +121,21 @@ def _check_unique(genes, what):
 
 def _column(obs, key):
     """A column of ``obs`` as str, or None; a missing value in it becomes MISSING."""
-    if key not in obs:
+    if key not in obs or obs[key].isna().all():
         return None
     # NaN, None and pandas' NA would each become another word.
     return obs[key].astype(object).where(obs[key].notna(), _keys.MISSING).to_numpy().astype(str)
+
+
+def _sections(obs):
+    section = _column(obs, _keys.SECTION)
+    if section is not None and (section == _keys.MISSING).any():
+        raise ValueError(
+            f"adata.obs[{_keys.SECTION!r}] is missing for {int((section == _keys.MISSING).sum())} "
+            f"of {len(obs)} spots: everything is done section by section. Fill it, or drop those "
+            "spots."
+        )
+    return section
 
 
 def _positions(obs):

@@ -10,9 +10,9 @@ from scipy import ndimage
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from ..data import check_images
+from ..data import check_images, reading_order
 from ..utils import import_optional
 
 GROUPS = ("stain", "cooccurrence", "lbp", "nuclei")
@@ -61,8 +61,8 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
         Patches read and worked on at once; bounds the memory, does not change the result.
     n_jobs : int, default=None
         Threads over batches, as in joblib.
-    progress : bool, default=False
-        Show a progress bar.
+    verbose : int, default=0
+        From 1 on, a progress bar over batches.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
         "levels": [Interval(Integral, 2, 256, closed="both")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [Integral, None],
-        "progress": ["boolean"],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -114,14 +114,14 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
         levels=16,
         batch_size=64,
         n_jobs=None,
-        progress=False,
+        verbose=0,
     ):
         self.features = features
         self.distances = distances
         self.levels = levels
         self.batch_size = batch_size
         self.n_jobs = n_jobs
-        self.progress = progress
+        self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
@@ -186,26 +186,23 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
             If scikit-image is not installed.
         """
         check_is_fitted(self)
-        X = check_images(X)
-        if tuple(X.shape[1:3]) != self.patch_shape_:
-            raise ValueError(
-                f"The patches are {X.shape[1]} x {X.shape[2]} px, but fit saw "
-                f"{self.patch_shape_[0]} x {self.patch_shape_[1]}. Crop with the same patch_size "
-                "and out_px."
-            )
+        X = check_images(X, self.patch_shape_)
         import_optional("skimage", extra="texture", purpose="TextureFeaturizer")
+        order = reading_order(X)
         starts = tqdm(
             range(0, len(X), self.batch_size),
-            desc="TextureFeaturizer",
+            desc="Textures",
             unit="batch",
-            disable=not self.progress,
+            disable=not self.verbose,
         )
         # Patches are cut here, in one thread and just ahead of the workers.
         parts = Parallel(n_jobs=self.n_jobs, prefer="threads", pre_dispatch="n_jobs")(
-            delayed(self._measure)(np.asarray(X[start : start + self.batch_size]))
+            delayed(self._measure)(np.asarray(X[order[start : start + self.batch_size]]))
             for start in starts
         )
-        return np.concatenate(parts)
+        features = np.empty((len(X), self.n_features_out_), dtype=np.float32)
+        features[order] = np.concatenate(parts)
+        return features
 
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of ``transform``.

@@ -10,16 +10,20 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
-from ..data import check_images
+from ..data import check_images, reading_order
 from ..utils import unchanged_on_error
 from ..utils._torch import PRECISIONS, autocast, draw_seed, resolve_device
 from ._backbone import POOLINGS, Backbone, check_pooling
 from ._resolve import find_weights, resolve_backbone
+from ._trainable import TrainableMixin
 from ._weights import hash_file, hash_state, read_weights
 
 
-class TimmFeaturizer(TransformerMixin, BaseEstimator):
-    """Features of each patch by a frozen network of timm, before its classifier.
+class TimmFeaturizer(TrainableMixin, TransformerMixin, BaseEstimator):
+    """Features of each patch by a network of timm, before its classifier.
+
+    The network is frozen, or, with ``trainable=True``, trained together with the method whose
+    `featurizer` this is.
 
     Patches are resized as a whole to the size the network was trained at (never cropped) and
     standardised as it was trained; `data_config_` shows how. The features of a patch do not
@@ -61,7 +65,27 @@ class TimmFeaturizer(TransformerMixin, BaseEstimator):
     store_weights_in_pickle : bool, default=False
         Whether a pickle of the fitted object holds the weights. If not, the network is built
         again when it is first used after loading, from the same file, hub or seed, and its
-        weights must be those of fit.
+        weights must be those of fit. Trained weights are in the pickle always: nothing else
+        could bring them back.
+    trainable : bool, default=False
+        Train the network with the method whose ``featurizer=`` this is. By itself, or as a step
+        of a Pipeline, it has nothing to learn from, and `fit` refuses.
+    lr_scale : float, default=0.1
+        Learning rate of the network over that of the method's `Trainer`. This and what follows
+        matter with ``trainable=True`` alone.
+    freeze_batch_norm : bool, default=True
+        Keep the statistics of BatchNorm layers, whose scale and shift are trained. In training
+        as in prediction, features then depend on no other patch, and a section of one stain
+        does not lend its colours to the statistics. False is what the papers' code does.
+    grad_checkpointing : bool, default=False
+        Compute training batches in chunks of `batch_size` patches, and each once more in the
+        backward pass: a third more time, for the memory of one chunk instead of a batch, which
+        is a whole section in some methods. With ``freeze_batch_norm=False`` the statistics are
+        those of a chunk.
+    augment : callable or None, default=None
+        Changes training batches at random, such as `PatchAugment()`. Called with a Tensor of
+        shape (n, 3, height, width), dtype uint8, on the device of training, it returns one like
+        it, of any height and width; its draws must be torch's.
     verbose : int, default=0
         From 1 on, a progress bar over patches.
 
@@ -69,13 +93,17 @@ class TimmFeaturizer(TransformerMixin, BaseEstimator):
     ----------
     n_features_out_ : int
         Width of the features.
+    patch_shape_ : tuple (height, width)
+        Of the patches in fit, in pixels; patches of another size are refused.
     data_config_ : dict
         ``input_size`` (3, height, width) in pixels, ``mean`` and ``std`` for pixels in 0..1, and
         ``interpolation``.
     weights_hash_ : str
-        SHA-256 of the weights file; of the weights themselves when they are random.
+        SHA-256 of the weights file; of the weights themselves when they are random or trained.
     seed_ : int or None
         What random weights were drawn under; None for pretrained ones.
+    trained_ : bool
+        Whether a method has trained the network.
 
     See Also
     --------
@@ -86,6 +114,13 @@ class TimmFeaturizer(TransformerMixin, BaseEstimator):
     Everything is built in `fit`; the constructor neither imports timm nor reads a file. The hub
     counts as out of reach after 10 seconds; a file that its cache holds is used without asking
     for a newer one.
+
+    A trained network is the `featurizer_` of its method. It transforms by itself;
+    ``sklearn.frozen.FrozenEstimator(method.featurizer_)`` takes it into a Pipeline.
+
+    In training, patches are read batch by batch in random order. Section images that together
+    exceed the cache (see `histoexpr.data.clear_image_cache`) are then decoded over and over: cut
+    the patches once, ``SpotPatches.from_arrays(np.asarray(images), ...)``, or raise its limit.
 
     Examples
     --------
@@ -110,6 +145,11 @@ class TimmFeaturizer(TransformerMixin, BaseEstimator):
         "precision": [StrOptions(PRECISIONS)],
         "random_state": ["random_state"],
         "store_weights_in_pickle": ["boolean"],
+        "trainable": ["boolean"],
+        "lr_scale": [Interval(Real, 0, None, closed="neither")],
+        "freeze_batch_norm": ["boolean"],
+        "grad_checkpointing": ["boolean"],
+        "augment": [callable, None],
         "verbose": ["verbose"],
     }
 
@@ -129,6 +169,11 @@ class TimmFeaturizer(TransformerMixin, BaseEstimator):
         precision="auto",
         random_state=None,
         store_weights_in_pickle=False,
+        trainable=False,
+        lr_scale=0.1,
+        freeze_batch_norm=True,
+        grad_checkpointing=False,
+        augment=None,
         verbose=0,
     ):
         self.model_name = model_name
@@ -144,9 +189,13 @@ class TimmFeaturizer(TransformerMixin, BaseEstimator):
         self.precision = precision
         self.random_state = random_state
         self.store_weights_in_pickle = store_weights_in_pickle
+        self.trainable = trainable
+        self.lr_scale = lr_scale
+        self.freeze_batch_norm = freeze_batch_norm
+        self.grad_checkpointing = grad_checkpointing
+        self.augment = augment
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Build the network; nothing is learnt from the patches.
 
@@ -163,11 +212,18 @@ class TimmFeaturizer(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If X holds no images, timm does not know the name, or the weights do not fit.
+            If X holds no images, timm does not know the name, the weights do not fit, or
+            ``trainable=True``: see there.
         OSError
             If the weights cannot be had; says why and what to do.
         """
-        check_images(X)
+        self._refuse_fit_alone()
+        return self.build(X)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def build(self, X):
+        """Build the network as `fit` does, whether it is to be trained or not."""
+        X = check_images(X)
         resolve_device(self.device)
         with unchanged_on_error(self):
             self._spec = self._or_say_how(
@@ -181,11 +237,13 @@ class TimmFeaturizer(TransformerMixin, BaseEstimator):
             random = self.checkpoint_path is None and not self.pretrained
             self.seed_ = draw_seed(self.random_state) if random else None
             self._weights = self.weights_hash_ = None
+            self.trained_ = False
             model = self._load()
             self.data_config_ = _data_config(model)
             check_pooling(model, self.pooling)
             self._backbone = Backbone(model, self.data_config_, self.pooling)
             self.n_features_out_ = self._width()
+            self.patch_shape_ = tuple(X.shape[1:3])
         return self
 
     def transform(self, X):
@@ -205,18 +263,20 @@ class TimmFeaturizer(TransformerMixin, BaseEstimator):
         NotFittedError
             Before fit.
         ValueError
-            If X holds no images, or the weights are no longer those of fit.
+            If X holds no images, or of another size than in fit, or the weights are no longer
+            those of fit.
         OSError
             If the network has to be built again and its weights cannot be had.
         """
         check_is_fitted(self)
-        X = check_images(X)
+        X = check_images(X, self.patch_shape_)
+        order = reading_order(X)
         features = np.empty((len(X), self.n_features_out_), dtype=np.float32)
-        with tqdm(total=len(X), desc="features", unit="patch", disable=not self.verbose) as bar:
+        with tqdm(total=len(X), desc="Features", unit="patch", disable=not self.verbose) as bar:
             for start in range(0, len(X), self.batch_size):
-                patches = np.asarray(X[start : start + self.batch_size])
-                features[start : start + len(patches)] = self._compute(patches)
-                bar.update(len(patches))
+                rows = order[start : start + self.batch_size]
+                features[rows] = self._compute(np.asarray(X[rows]))
+                bar.update(len(rows))
         return features
 
     def get_feature_names_out(self, input_features=None):
@@ -243,7 +303,7 @@ class TimmFeaturizer(TransformerMixin, BaseEstimator):
         # Convolutions are twice as fast with channels last; matrices do not mind.
         backbone = self._backbone.eval().to(device, memory_format=torch.channels_last)
         images = torch.tensor(patches).to(device)
-        with torch.inference_mode(), autocast(device, self.precision):
+        with torch.no_grad(), autocast(device, self.precision):
             return backbone(images).float().cpu().numpy()
 
     def _width(self):
@@ -296,7 +356,8 @@ class TimmFeaturizer(TransformerMixin, BaseEstimator):
         backbone = state.pop("_backbone", None)
         if "weights_hash_" in state:
             state["_backbone"] = None
-            if backbone is not None and self.store_weights_in_pickle:
+            stored = self.store_weights_in_pickle or self.trained_
+            if backbone is not None and stored:
                 weights = backbone.model.state_dict()
                 state["_weights"] = {k: v.cpu().contiguous() for k, v in weights.items()}
         return state

@@ -137,7 +137,7 @@ class GR2ST(RetrievalMixin, BaseExpressionRegressor):
         known = types != _keys.MISSING
         cell_type = np.full(len(target), -1)
         self.cell_types_, cell_type[known] = np.unique(types[known], return_inverse=True)
-        return {"cell_type": cell_type}
+        return dict(cell_type=cell_type)
 
     def _complete(self, batch):
         if batch.positions is None:

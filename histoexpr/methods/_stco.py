@@ -53,7 +53,7 @@ class STco(RetrievalMixin, BaseExpressionRegressor):
         May be given another k or other weights after fit, without training again.
     genes_ : ndarray of shape (n_genes,), dtype str
     units_ : str
-        E.g. "log1p of counts per 10,000".
+        E.g. "log1p of counts per 10,000 over the panel, by spot".
     history_ : list of dict
         The loss of each epoch.
     n_features_in_ : int

@@ -10,8 +10,9 @@ from sklearn.base import (
 )
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
-from sklearn.utils.validation import _num_samples, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
+from ..data import check_same_spots
 from ..preprocessing import ExpressionTargetMixin
 from ..utils import name_some, unchanged_on_error
 
@@ -113,11 +114,7 @@ class ExpressionTargetRegressor(
         """
         with unchanged_on_error(self):
             target, matrix = self._fit_target(y, self.expression)
-            if _num_samples(X) != len(target):
-                raise ValueError(
-                    f"X has {_num_samples(X)} spots and y has {len(target)}: row i of both must "
-                    "be the same spot. Subset both with the same index before fit."
-                )
+            check_same_spots(X, target)
             self.regressor_ = self._fit_regressor(X, matrix)
         return self
 

@@ -3,8 +3,7 @@
 import numpy as np
 
 from .. import _keys
-from ..data import unpack_target
-from ..utils import check_rows_match
+from ..data import carried, check_same_spots, unpack_target
 from ._correlation import mean_pearson
 
 
@@ -56,23 +55,23 @@ def pearson_scorer(estimator, X, y):
             f"{type(estimator).__name__} has no predict: pearson_scorer scores regressors."
         )
     target = unpack_target(y)
-    truth = _truth(estimator, y, target)
+    check_same_spots(X, target)
+    truth = _truth(estimator, target)
     predicted = np.asarray(estimator.predict(X))
-    check_rows_match(predicted, truth)
     section = target.section
     if section is None:
-        section = getattr(X, _keys.SECTION, None)
+        section = carried(X, _keys.SECTION)
     return mean_pearson(truth, predicted, section)
 
 
-def _truth(estimator, y, target):
+def _truth(estimator, target):
     """The target in the units of the estimator's predictions."""
     final = _final_estimator(estimator)
     if hasattr(final, "_transform_target"):
-        return final._transform_target(y)
+        return final._transform_target(target)
     expression = getattr(final, "expression_", None)
     if expression is not None:
-        return expression.transform(y)
+        return expression.transform(target)
     if target.from_adata:
         raise TypeError(
             f"{type(final).__name__} has no expression_ to transform an AnnData with: wrap it as "

@@ -3,6 +3,7 @@
 from ._attention import Attention, Transformer, TransformerBlock
 from ._dual_encoder import DualEncoder
 from ._dynamic_graph import DynamicGraph
+from ._end_to_end import EndToEnd
 from ._feature_space import FeatureSpace, RegressionHead
 from ._graph import GraphAttention, functional_edges, spatial_edges, strongest
 from ._heads import PositionEmbedding, ProjectionHead, symmetric_info_nce
@@ -16,6 +17,7 @@ __all__ = [
     "CellTypeEmbedding",
     "DualEncoder",
     "DynamicGraph",
+    "EndToEnd",
     "FeatureSpace",
     "GraphAttention",
     "GraphSpotEncoder",

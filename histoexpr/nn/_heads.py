@@ -4,6 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..utils._torch import autocast
+
 
 class ProjectionHead(nn.Module):
     """A residual two-layer projection: p = W1 x; LayerNorm(dropout(W2 gelu(p)) + p).
@@ -82,6 +84,8 @@ def symmetric_info_nce(spot_embeddings, image_embeddings, temperature=1.0):
     -------
     Tensor of shape ()
     """
-    logits = spot_embeddings @ image_embeddings.T / temperature
-    own = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+    # Products of LayerNormed vectors reach their width, where bfloat16 knows whole numbers only.
+    with autocast(spot_embeddings.device, "float32"):
+        logits = spot_embeddings.float() @ image_embeddings.float().T / temperature
+        own = torch.arange(len(logits), device=logits.device)
+        return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2

@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..data import unpack_target
+from ..utils._torch import threads_kept
 from ._counts import check_values, dense_columns, row_sums, scale_rows, section_rows
 from ._genes import RULES, check_names, choose_genes, find_columns
 
@@ -142,7 +143,8 @@ class ExpressionTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_ke
         target = unpack_target(adata)
         self._check_values(target)
         if isinstance(self.genes, str):
-            chosen = choose_genes(target, self.genes, self.n_genes, self.min_spots)
+            with threads_kept():
+                chosen = choose_genes(target, self.genes, self.n_genes, self.min_spots)
         elif self.genes is None:
             self._refuse_unused("genes=None")
             chosen = slice(None)

@@ -50,9 +50,9 @@ class StainNormalizer(TransformerMixin, BaseEstimator):
     ----------
     reference_ : ndarray of shape (2, 3) or (2, 4), dtype float64
         The colours that images are brought to. "reinhard", (2, 3): mean and standard deviation of
-        l, alpha and beta (natural logarithms, white is 0). The others, (2, 4): for haematoxylin and eosin the optical density (natural
-        logarithm) of red, green and blue, a vector of length 1, and the 99th percentile of the
-        concentration.
+        l, alpha and beta (natural logarithms, white is 0). The others, (2, 4): for haematoxylin
+        and eosin the optical density (natural logarithm) of red, green and blue, a vector of
+        length 1, and the 99th percentile of the concentration.
     n_measured_ : int
         Section images, or patches, that the reference is the median of.
 

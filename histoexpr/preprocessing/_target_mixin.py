@@ -8,8 +8,8 @@ from sklearn.utils import check_array
 
 from .. import _keys
 from .._version import __version__
-from ..data import unpack_target
-from ..utils import check_rows_match, name_some
+from ..data import carried, check_same_spots, unpack_target
+from ..utils import name_some
 from ._expression import check_expression
 
 
@@ -127,9 +127,10 @@ class ExpressionTargetMixin:
         -------
         float
         """
+        target = unpack_target(y)
+        check_same_spots(X, target)
         predicted = self.predict(X)
-        truth = self._transform_target(y)
-        check_rows_match(predicted, truth)
+        truth = self._transform_target(target)
         return r2_score(
             truth, predicted.reshape(truth.shape[0], -1), sample_weight=sample_weight
         )
@@ -155,16 +156,17 @@ class ExpressionTargetMixin:
 
         predicted = np.asarray(self.predict(X))
         predicted = predicted.reshape(len(predicted), self.n_outputs_)
-        obs = pd.DataFrame(index=pd.RangeIndex(len(predicted)).astype(str))
+        names = getattr(X, "index", pd.RangeIndex(len(predicted)))
+        obs = pd.DataFrame(index=pd.Index(names).astype(str))
         for key in (_keys.SECTION, _keys.PATIENT):
-            names = getattr(X, key, None)
+            names = carried(X, key)
             if names is not None:
                 obs[key] = pd.Categorical(np.asarray(names, dtype=str))
-        positions = getattr(X, "positions", None)
+        positions = carried(X, "positions")
         if positions is not None:
             obs[_keys.ARRAY_COL], obs[_keys.ARRAY_ROW] = np.asarray(positions).T
         adata = AnnData(predicted, obs=obs, var=pd.DataFrame(index=pd.Index(self.genes_)))
-        spatial = getattr(X, _keys.SPATIAL, None)
+        spatial = carried(X, _keys.SPATIAL)
         if spatial is not None:
             adata.obsm[_keys.SPATIAL] = np.array(spatial, dtype=np.float64)
         adata.uns[_keys.UNS] = {

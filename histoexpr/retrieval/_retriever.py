@@ -1,5 +1,6 @@
 """Search over training spots, and expression from what is found."""
 
+import operator
 from numbers import Integral, Real
 
 import faiss
@@ -9,7 +10,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..preprocessing import ExpressionTargetMixin
-from ..utils import check_rows_match, fill_unset
+from ..data import check_same_spots
+from ..utils import fill_unset, unchanged_on_error
 from ._weights import (
     inverse_distance_weights,
     linear_weights,
@@ -52,8 +54,9 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
     temperature : float, default=0.1
         For "softmax".
     expression : ExpressionTransformer or None, default=None
-        What is returned, when it is not what was embedded: three of the papers embed
-        expression normalised by spot and return it normalised by gene. Needs an AnnData target.
+        What is returned, when it is not what was embedded (of the same genes, unless it names
+        its own): three of the papers embed
+        expression normalised by spot and return it normalised by gene.
 
     Attributes
     ----------
@@ -120,13 +123,14 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
         ValueError
             If `n_neighbors` is larger than the number of spots, or X and y differ in length.
         """
-        X = validate_data(self, X, dtype=np.float32, order="C")
-        target, matrix = self._fit_target(y, self.expression)
-        check_rows_match(X, target)
-        self._resolve_n_neighbors(len(X), self.n_neighbors)
-        self.embeddings_ = X
-        self.targets_ = matrix
-        self._build_index()
+        with unchanged_on_error(self):
+            target, matrix = self._fit_target(y, self.expression)
+            check_same_spots(X, target)
+            # A copy: what is searched must not move when the caller's array does.
+            self.embeddings_ = validate_data(self, X, dtype=np.float32, order="C", copy=True)
+            self._resolve_n_neighbors(len(target), self.n_neighbors)
+            self.targets_ = matrix
+            self._build_index()
         return self
 
     def kneighbors(self, X, n_neighbors=None, return_distance=True):
@@ -216,6 +220,9 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
     def _resolve_n_neighbors(self, n_spots, n_neighbors):
         if n_neighbors is None:
             return min(self._defaults["n_neighbors"], n_spots)
+        n_neighbors = operator.index(n_neighbors)
+        if n_neighbors < 1:
+            raise ValueError(f"n_neighbors={n_neighbors} must be at least 1.")
         if n_neighbors > n_spots:
             # FAISS would fill the rest with index -1, without a word.
             raise ValueError(
@@ -226,6 +233,7 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
 
     def _check_queries(self, X):
         check_is_fitted(self)
+        self._validate_params()  # they may have been set after fit
         return validate_data(self, X, dtype=np.float32, order="C", reset=False)
 
     def _build_index(self):
@@ -245,11 +253,18 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
         if getattr(self, "_indexed_metric", None) != self._setting("metric"):
             self._build_index()
         scores, neighbors = self._index.search(self._searched(queries), k)
+        if not np.isfinite(scores).all() or (neighbors < 0).any():
+            raise ValueError(
+                "distances overflow float32: the vectors reach "
+                f"{max(np.abs(queries).max(), np.abs(self.embeddings_).max()):.3g}. Scale the "
+                "features (sklearn.preprocessing.StandardScaler)."
+            )
         metric = self._setting("metric")
-        if metric == "l2":
-            # FAISS returns squares, which rounding can leave a little below 0.
-            return np.sqrt(np.maximum(scores, 0)), neighbors
-        return (1 - scores if metric == "cosine" else -scores), neighbors
+        if metric == "inner_product":
+            return -scores, neighbors
+        # Rounding can leave what should be 0 a little below it; FAISS returns squares for l2.
+        distances = np.maximum(1 - scores if metric == "cosine" else scores, 0)
+        return (np.sqrt(distances) if metric == "l2" else distances), neighbors
 
     def _neighbor_weights(self, queries, distances, neighbors):
         weights = self._setting("weights")
@@ -301,5 +316,6 @@ def check_retriever(retriever, default, n_spots):
         )
     default = clone(default).set_params(n_neighbors=min(default.n_neighbors, n_spots))
     retriever = default if retriever is None else fill_unset(clone(retriever), default)
+    retriever._validate_params()
     retriever._resolve_n_neighbors(n_spots, retriever.n_neighbors)
     return retriever

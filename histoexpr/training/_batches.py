@@ -34,9 +34,9 @@ class SpotBatches:
         """The same on another device."""
         return SpotBatches(self.data.to(device), self.batch_size)
 
-    def tensors(self):
-        """All tensors, for a fingerprint of the data."""
-        return _tensors(self.data)
+    def values(self):
+        """All tensors and images, for a fingerprint of the data."""
+        return _values(self.data)
 
 
 class SectionBatches:
@@ -66,10 +66,10 @@ class SectionBatches:
         """The same on another device."""
         return SectionBatches([part.to(device) for part in self.parts])
 
-    def tensors(self):
-        """All tensors, for a fingerprint of the data."""
-        return [tensor for part in self.parts for tensor in _tensors(part)]
+    def values(self):
+        """All tensors and images, for a fingerprint of the data."""
+        return [value for part in self.parts for value in _values(part)]
 
 
-def _tensors(batch):
+def _values(batch):
     return [value for value in vars(batch).values() if value is not None]

@@ -9,7 +9,7 @@ SCHEDULES = ("constant", "cosine")
 
 
 def make_optimizer(name, parameters, *, lr, weight_decay):
-    """An optimiser over ``parameters``, in torch's fused implementation."""
+    """An optimiser over parameters, or groups of them, in torch's fused implementation."""
     return OPTIMIZERS[name](parameters, lr=lr, weight_decay=weight_decay, fused=True)
 
 

@@ -14,7 +14,8 @@ class Run:
     Parameters
     ----------
     module : torch.nn.Module
-        On the device it is trained on.
+        On the device it is trained on. It may give ``parameter_groups()``, as torch's optimisers
+        take them, in which ``lr_scale`` multiplies the learning rate.
     settings : dict
         ``max_epochs``, ``batch_size``, ``optimizer``, ``lr``, ``weight_decay``, ``schedule``,
         ``warmup_epochs``, ``min_lr``, ``max_grad_norm``, and ``patience``: None without early
@@ -28,7 +29,7 @@ class Run:
         self.settings = settings
         self.optimizer = make_optimizer(
             settings["optimizer"],
-            module.parameters(),
+            getattr(module, "parameter_groups", module.parameters)(),
             lr=settings["lr"],
             weight_decay=settings["weight_decay"],
         )
@@ -50,7 +51,7 @@ class Run:
         names = ("schedule", "lr", "min_lr", "warmup_epochs", "max_epochs")
         lr = learning_rate(len(self.history), **{name: self.settings[name] for name in names})
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("lr_scale", 1.0)
         self.module.train()
         return lr
 

@@ -155,7 +155,8 @@ class Trainer(BaseEstimator):
         Parameters
         ----------
         module : torch.nn.Module
-            Called with a SpotBatch, it returns a LossOutput.
+            Called with a SpotBatch, it returns a LossOutput. It may give ``parameter_groups()``,
+            as torch's optimisers take them, in which ``lr_scale`` multiplies the learning rate.
         data : SpotBatch or list of SpotBatch
             All training spots, from which batches are drawn; or whole sections, a batch each.
         groups : array-like of shape (n_spots,) or (n_sections,), or None, default=None
@@ -175,7 +176,7 @@ class Trainer(BaseEstimator):
         FloatingPointError
             If the loss becomes NaN or infinite.
         """
-        self._validate_params()
+        self.check(groups)
         device = resolve_device(self.device)
         seed = draw_seed(self.random_state)
         settings = self._settings()
@@ -185,7 +186,7 @@ class Trainer(BaseEstimator):
             else SpotBatches(data, settings["batch_size"])
         )
         train, validation, held_out = self._split(batches, groups, seed)
-        path = self._checkpoint_path(module, settings, seed, (train, validation))
+        path = self._checkpoint_path(module, settings, seed, device, (train, validation))
         run = Run(module.to(device), settings, seed)
         train, validation = train.to(device), validation.to(device)
         with isolated_seed(seed, device):
@@ -211,6 +212,38 @@ class Trainer(BaseEstimator):
         self.validation_groups_ = held_out
         return self
 
+    def check(self, groups=None):
+        """Refuse what `fit` would refuse, before anything is computed.
+
+        Parameters
+        ----------
+        groups : array-like of shape (n_spots,) or None, default=None
+            As in `fit`.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is not allowed, the device is not there, or early stopping has
+            fewer than two groups to hold one out of, or spots of none.
+        """
+        self._validate_params()
+        resolve_device(self.device)
+        if not self.early_stopping:
+            return
+        found = np.unique([] if groups is None else np.asarray(groups).astype(str))
+        if _keys.MISSING in found:
+            n_missing = int(np.sum(np.asarray(groups) == _keys.MISSING))
+            raise ValueError(
+                f"early_stopping=True holds out whole groups, but {n_missing} spots have no "
+                "patient (or section); fill adata.obs or drop those spots."
+            )
+        if len(found) < 2:
+            raise ValueError(
+                "early_stopping=True holds out whole patients (or sections), but the training "
+                f"data names {len(found)}; give adata.obs a patient or section column with at "
+                "least two values, or use early_stopping=False."
+            )
+
     def _settings(self):
         """What shapes the weights, with the unset parameters filled in."""
         own = {name: getattr(self, name) for name in self._defaults}
@@ -223,32 +256,29 @@ class Trainer(BaseEstimator):
         """Training batches, held-out ones (none without early stopping), held-out groups."""
         if not self.early_stopping:
             return batches, batches.take([]), np.array([], dtype=str)
-        labels = np.zeros(len(batches)) if groups is None else np.asarray(groups)
+        labels = np.asarray(groups)
         found = np.unique(labels)
-        if _keys.MISSING in found.astype(str):
-            raise ValueError(
-                f"early_stopping=True holds out whole groups, but {int(np.sum(labels == _keys.MISSING))} "
-                "spots have no patient (or section); fill adata.obs or drop those spots."
-            )
-        if len(found) < 2:
-            raise ValueError(
-                f"early_stopping=True holds out whole patients (or sections), but the training "
-                f"data has {len(found)}; give adata.obs a patient or section column with at "
-                "least two values, or use early_stopping=False."
-            )
         n_held = min(len(found) - 1, max(1, round(self.validation_fraction * len(found))))
         splitter = GroupShuffleSplit(1, test_size=n_held, random_state=seed)
         train, held = next(splitter.split(labels, groups=labels))
         held_out = np.unique(labels[held]).astype(str)
         return batches.take(train), batches.take(held), held_out
 
-    def _checkpoint_path(self, module, settings, seed, parts):
-        """A file name that only the same run has: same weights to start from, data, settings."""
+    def _checkpoint_path(self, module, settings, seed, device, parts):
+        """A file name that only the same run has: same start, data and settings."""
         if self.checkpoint_dir is None:
             return None
-        tensors = [tensor for part in parts for tensor in part.tensors()]
-        arrays = [t.cpu().numpy() for t in [*module.state_dict().values(), *tensors]]
-        return Path(self.checkpoint_dir) / f"{joblib.hash([settings, seed, arrays])}.pt"
+        # What a module computes is also in plain attributes: temperatures, rates of dropout.
+        plain = [
+            (name, type(part).__name__, {k: v for k, v in vars(part).items() if _is_plain(v)})
+            for name, part in module.named_modules()
+        ]
+        values = [*module.parameters(), *module.buffers()]
+        values += [value for part in parts for value in part.values()]
+        arrays = [_without_device(value) for value in values]
+        kinds = [type(part).__name__ for part in parts]
+        run = [settings, seed, device.type, self.precision, plain, kinds, arrays]
+        return Path(self.checkpoint_dir) / f"{joblib.hash(run)}.pt"
 
     def _epoch(self, run, train, validation):
         started = time.perf_counter()
@@ -280,6 +310,14 @@ class Trainer(BaseEstimator):
                 with autocast(batch.features.device, self.precision):
                     means.add(run.module(batch), len(batch))
         return means.values()["loss"]
+
+
+def _is_plain(value):
+    return value is None or isinstance(value, (bool, int, float, str, tuple))
+
+
+def _without_device(value):
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
 
 
 class _Means:

@@ -2,10 +2,9 @@
 
 from ._files import written_aside
 from ._optional import import_optional
-from ._validation import check_rows_match, fill_unset, name_some, unchanged_on_error
+from ._validation import fill_unset, name_some, unchanged_on_error
 
 __all__ = [
-    "check_rows_match",
     "fill_unset",
     "import_optional",
     "name_some",

@@ -2,6 +2,7 @@
 
 import contextlib
 
+import numpy as np
 import torch
 
 PRECISIONS = {"auto", "float32", "bfloat16"}
@@ -65,6 +66,20 @@ def autocast(device, precision):
 
 
 @contextlib.contextmanager
+def threads_kept():
+    """Run a block after which torch has as many threads as before.
+
+    numba, which scanpy uses, sets the threads of the OpenMP library that torch shares with it.
+    """
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
 def isolated_seed(seed, device="cpu"):
     """Run a block under its own torch seed; the global generators are as before afterwards.
 
@@ -85,11 +100,13 @@ def isolated_seed(seed, device="cpu"):
 
 
 def draw_seed(random_state):
-    """An int seed from a ``random_state``: an int stands for itself.
+    """An int seed from a ``random_state``.
 
     Parameters
     ----------
     random_state : int, numpy.random.RandomState or None
+        An int always gives the same seed; a RandomState moves on; None is fresh entropy, and
+        leaves NumPy's global generator alone.
 
     Returns
     -------
@@ -98,4 +115,6 @@ def draw_seed(random_state):
     """
     from sklearn.utils import check_random_state
 
+    if random_state is None:
+        random_state = int(np.random.SeedSequence().generate_state(1)[0])
     return int(check_random_state(random_state).randint(2**31 - 1))

@@ -10,21 +10,6 @@ def name_some(values, most=5):
     return shown if len(values) <= most else f"{shown} and {len(values) - most} more"
 
 
-def check_rows_match(images, target):
-    """Refuse an X and a y of different length.
-
-    Raises
-    ------
-    ValueError
-        If ``len(images) != len(target)``.
-    """
-    if len(images) != len(target):
-        raise ValueError(
-            f"X has {len(images)} spots and y has {len(target)}: row i of both must be the same "
-            "spot. Subset both with the same index before fit or score."
-        )
-
-
 @contextlib.contextmanager
 def unchanged_on_error(estimator):
     """Leave an estimator as it was when the block fails: a refused fit loses no earlier one."""

@@ -554,7 +554,10 @@ def test_concatenate(picture, patches):
 
 def test_concatenate_arrays_with_images(picture):
     cut = SpotPatches.from_images(picture, [[9, 9]], patch_size="8px", out_px=8)
-    given = SpotPatches.from_arrays(_noise((2, 8, 8, 3)), spatial=[[1, 1], [2, 2]])
+    unnamed = SpotPatches.from_arrays(_noise((2, 8, 8, 3)), spatial=[[1, 1], [2, 2]])
+    with pytest.raises(ValueError, match="two different images.*Give each section its own name"):
+        SpotPatches.concatenate([unnamed, cut])
+    given = SpotPatches.from_arrays(_noise((2, 8, 8, 3)), spatial=[[1, 1], [2, 2]], section="B")
     whole = SpotPatches.concatenate([given, cut])
     np.testing.assert_array_equal(np.asarray(whole), np.concatenate([given, cut]))
 

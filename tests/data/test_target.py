@@ -144,3 +144,24 @@ def test_check_positions():
         check_positions([[0, 1], [2, 3]], 3)
     with pytest.raises(ValueError, match="whole numbers of at least 0"):
         check_positions([[0, 1], [2, np.inf]], 2)
+
+
+def test_sections_missing_for_some_spots_are_refused():
+    adata = anndata.AnnData(np.ones((4, 2)))
+    adata.obs["section"] = ["A", None, "B", None]
+    with pytest.raises(ValueError, match="missing for 2 of 4 spots"):
+        unpack_target(adata)
+    adata.obs["section"] = None
+    assert unpack_target(adata).section is None
+
+
+def test_sparse_arrays_become_the_matrix_that_is_promised():
+    adata = anndata.AnnData(scipy.sparse.csr_array(np.eye(3)))
+    assert isinstance(unpack_target(adata).matrix, scipy.sparse.csr_matrix)
+
+
+def test_the_columns_of_a_data_frame_are_its_genes():
+    frame = pd.DataFrame(np.ones((3, 2)), columns=["G1", "G2"])
+    assert list(unpack_target(frame).genes) == ["G1", "G2"]
+    with pytest.raises(ValueError, match="the columns of y name 'G1' more than once"):
+        unpack_target(frame.set_axis(["G1", "G1"], axis=1))

@@ -174,8 +174,8 @@ def test_clone_pickle_and_pipeline(fitted, patches):
 def test_progress_is_shown_only_when_asked_for(patches, capsys):
     TextureFeaturizer(("stain",)).fit_transform(patches)
     assert capsys.readouterr() == ("", "")
-    TextureFeaturizer(("stain",), progress=True).fit_transform(patches)
-    assert "TextureFeaturizer" in capsys.readouterr().err
+    TextureFeaturizer(("stain",), verbose=1).fit_transform(patches)
+    assert "Textures" in capsys.readouterr().err
 
 
 def test_transform_before_fit_is_refused(patches):
@@ -217,7 +217,7 @@ def test_what_is_no_image_is_refused(bad):
         ({"distances": (1, 1)}, "distances must be different"),
         ({"levels": 1}, "'levels' parameter"),
         ({"batch_size": 0}, "'batch_size' parameter"),
-        ({"progress": "yes"}, "'progress' parameter"),
+        ({"verbose": "yes"}, "'verbose' parameter"),
     ],
 )
 def test_parameters_out_of_range_are_refused(patches, parameters, message):

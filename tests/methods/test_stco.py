@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.dummy import DummyRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -148,6 +148,38 @@ def test_retrieved_expression_may_be_normalised_otherwise(features, split):
     assert np.isfinite(pearson_scorer(model, test, split[3]))
 
 
+def test_a_panel_holds_for_what_is_returned_too(features, split):
+    _, adata, _, _ = split
+    train, test = features
+    panel = list(adata.var_names[[5, 2, 9]])
+    model = STco(
+        None,
+        expression=ExpressionTransformer(panel),
+        retriever=SpotRetriever(expression=ExpressionTransformer(normalize="gene")),
+        trainer=QUICK,
+        random_state=0,
+    ).fit(train, adata)
+    assert list(model.genes_) == panel and model.predict(test).shape == (len(test), 3)
+
+
+def test_a_seed_decides_what_is_nested_too(split):
+    from sklearn.decomposition import PCA
+
+    images, adata, new_images, _ = split
+    nested = make_pipeline(tiny_backbone(), PCA(4, svd_solver="randomized"))
+    first, second = (
+        STco(nested, trainer=QUICK, random_state=0).fit(images, adata).embed_images(new_images)
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+def test_numpys_global_generator_is_left_alone(features, split):
+    before = np.random.get_state()[1].tolist()
+    STco(None, trainer=QUICK).fit(features[0], split[1])
+    assert np.random.get_state()[1].tolist() == before
+
+
 def test_positions_take_part_in_the_embedding(features, split):
     _, adata, _, _ = split
     train, _ = features
@@ -232,10 +264,57 @@ def test_refusals(features, split):
     beyond = adata.copy()
     beyond.obs["array_col"] = -1
     refused(model, train, beyond, ValueError, "whole numbers of at least 0")
+    renamed = adata.copy()
+    renamed.obs["section"] = "Z9"
+    refused(STco(tiny_backbone()), images, renamed, ValueError, "not the same spots.*section")
     swapped = adata[::-1].copy()
     refused(STco(tiny_backbone()), images, swapped, ValueError, "not the same spots")
     refused(STco(None, trainer="fast"), train, adata, ValueError, "'trainer' parameter of STco")
     refused(STco(None, retriever=DummyRegressor()), train, adata, ValueError, "'retriever'")
+
+
+class Careless(TransformerMixin, BaseEstimator):
+    """A featurizer that loses a row, or makes NaN."""
+
+    def __init__(self, rows=None, value=0.0):
+        self.rows = rows
+        self.value = value
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return np.full((len(X), 3), self.value)[: self.rows]
+
+
+def test_a_featurizer_is_not_taken_on_trust(split):
+    images, adata, _, _ = split
+    n = len(images)
+    refused(STco(Careless(rows=-1)), images, adata, ValueError, f"gave {n - 1} rows .* {n} images")
+    refused(STco(Careless(value=np.nan)), images, adata, ValueError, "features contains NaN")
+
+
+class Untouchable(Careless):
+    def fit(self, X, y=None):
+        raise AssertionError("features were computed before the refusal")
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"trainer": Trainer(lr=0.0)}, "'lr' parameter of Trainer"),
+        ({"trainer": Trainer(device="cuda:63")}, "no such device"),
+        ({"retriever": SpotRetriever(weights="foo")}, "'weights' parameter of SpotRetriever"),
+        ({"retriever": SpotRetriever(expression=ExpressionTransformer(["nope"]))}, "nope"),
+    ],
+)
+def test_what_can_be_refused_is_refused_before_the_long_work(split, settings, message):
+    refused(STco(Untouchable(), **settings), split[0], split[1], ValueError, message)
+
+
+def test_patches_of_another_size_are_refused(fitted):
+    with pytest.raises(ValueError, match="patches are 20 x 30 px, but fit saw 64 x 64 px"):
+        fitted.predict(np.zeros((3, 20, 30, 3), np.uint8))
 
 
 def test_a_refused_refit_keeps_the_earlier_fit(features, split):

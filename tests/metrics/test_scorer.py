@@ -10,15 +10,10 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from histoexpr import SpotFeatures
 from histoexpr.methods import ExpressionTargetRegressor
 from histoexpr.metrics import mean_pearson, pearson_scorer
 from histoexpr.preprocessing import ExpressionTransformer
-
-
-class Features(np.ndarray):
-    """Features that know their sections, as images do."""
-
-    section = None
 
 
 @pytest.fixture
@@ -99,8 +94,7 @@ def test_arrays_take_their_sections_from_x(data):
     plain = features.copy()
     plain[:30] += 3
     model = ridge().fit(plain, counts)
-    with_sections = plain.view(Features)
-    with_sections.section = adata.obs["section"].to_numpy().astype(str)
+    with_sections = SpotFeatures(plain, section=adata.obs["section"])
     expected = mean_pearson(counts, model.predict(plain), with_sections.section)
     assert pearson_scorer(model, with_sections, counts) == pytest.approx(expected)
     pooled = pearson_scorer(model, plain, counts)

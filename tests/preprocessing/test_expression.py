@@ -337,3 +337,18 @@ def test_real_spots_without_counts_in_the_panel_survive(shared):
         assert np.isfinite(expression).all()
         assert not expression[empty].any()
         np.testing.assert_allclose(np.expm1(expression[~empty]).sum(axis=1), 1e4, rtol=1e-3)
+
+
+def test_torchs_threads_are_left_alone():
+    """scanpy's numba sets the threads of the OpenMP library that torch shares."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    counts = scipy.sparse.csr_matrix(rng.poisson(2.0, (40, 30)).astype(np.float32))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        ExpressionTransformer("highly_variable", n_genes=5).fit(anndata.AnnData(counts))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import get_tags
 
+from histoexpr import SpotFeatures
 from histoexpr.preprocessing import ExpressionTargetMixin, ExpressionTransformer
 
 
@@ -25,12 +26,6 @@ class Recall(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
     def predict(self, X):
         first = np.asarray(X)[:, :1].astype(np.float32)
         return self._shape_prediction(first + self.matrix_.mean(axis=0))
-
-
-class Placed(np.ndarray):
-    """Features that know where they are, as SpotPatches do."""
-
-    section = patient = positions = spatial = None
 
 
 @pytest.fixture
@@ -120,11 +115,13 @@ def test_targets_that_float32_cannot_hold_are_refused(features):
 
 def test_predict_adata_carries_names_places_and_origin(features, adata, tmp_path):
     model = Recall(ExpressionTransformer(["C", "A"])).fit(features, adata)
-    placed = features.view(Placed)
-    placed.section = np.repeat(["S1", "S2"], 10)
-    placed.patient = np.repeat(["P1"], 20)
-    placed.positions = np.column_stack([np.arange(20), np.arange(20) + 100])
-    placed.spatial = np.column_stack([np.arange(20) * 1.5, np.arange(20) * 7.0])
+    placed = SpotFeatures(
+        features,
+        section=np.repeat(["S1", "S2"], 10),
+        patient=np.repeat(["P1"], 20),
+        positions=np.column_stack([np.arange(20), np.arange(20) + 100]),
+        spatial=np.column_stack([np.arange(20) * 1.5, np.arange(20) * 7.0]),
+    )
     predicted = model.predict_adata(placed)
     path = tmp_path / "predicted.h5ad"
     predicted.write_h5ad(path)

@@ -151,3 +151,52 @@ def test_check_retriever_fills_what_is_unset_and_leaves_the_users_object():
         check_retriever(SpotRetriever(51), default, n_spots=50)
     with pytest.raises(TypeError, match="SpotRetriever or None; got KNeighborsRegressor"):
         check_retriever(KNeighborsRegressor(), default, n_spots=50)
+
+
+def test_a_refused_refit_keeps_the_earlier_fit():
+    retriever = SpotRetriever(5).fit(X, Y)
+    before = retriever.predict(Q)
+    for bad in ((X[:, :3], Y[:10]), (X[:4], Y[:4, :3])):
+        with pytest.raises(ValueError):
+            retriever.fit(*bad)
+        np.testing.assert_array_equal(retriever.predict(Q), before)
+
+
+def test_the_callers_array_may_change_after_fit():
+    own = X.copy()
+    retriever = SpotRetriever(5).fit(own, Y)
+    before = retriever.predict(Q)
+    own[:] = 0
+    np.testing.assert_array_equal(retriever.predict(Q), before)
+
+
+@pytest.mark.parametrize("k, error", [(0, ValueError), (-1, ValueError), ("3", TypeError)])
+def test_bad_numbers_of_neighbors_are_refused(k, error):
+    with pytest.raises(error):
+        SpotRetriever(5).fit(X, Y).kneighbors(Q, n_neighbors=k)
+
+
+def test_numpy_integers_are_numbers_of_neighbors():
+    assert SpotRetriever(5).fit(X, Y).kneighbors(Q, np.int64(3))[1].shape == (13, 3)
+
+
+@pytest.mark.parametrize("name, value", [("weights", "banana"), ("metric", "euclid")])
+def test_parameters_set_after_fit_are_checked(name, value):
+    retriever = SpotRetriever(5).fit(X, Y).set_params(**{name: value})
+    with pytest.raises(ValueError, match=f"'{name}' parameter of SpotRetriever"):
+        retriever.predict(Q)
+
+
+def test_vectors_beyond_float32_are_refused():
+    huge = X * 1e25
+    with pytest.raises(ValueError, match="distances overflow float32"):
+        SpotRetriever(5, metric="l2").fit(huge, Y).predict(huge)
+
+
+def test_linear_weights():
+    retriever = SpotRetriever(4, weights="linear").fit(X, Y)
+    distances, _ = retriever.kneighbors(Q)
+    w = 1 - distances / distances.sum(axis=1, keepdims=True)
+    expected = w / w.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(retriever.neighbor_weights(Q), expected, rtol=1e-4)
+    np.testing.assert_allclose(SpotRetriever(1, weights="linear").fit(X, Y).predict(X[:3]), Y[:3])

@@ -162,7 +162,10 @@ def test_another_run_does_not_take_over_a_checkpoint(tmp_path):
     Trainer(**settings).fit(Regression(), data())
     Trainer(**settings).fit(Regression(), data(n_spots=40))
     Trainer(**settings, lr=0.5).fit(Regression(), data())
-    assert len(list(tmp_path.iterdir())) == 3
+    Trainer(**settings, precision="bfloat16").fit(Regression(), data())
+    Trainer(**settings).fit(Regression(dropout=0.5), data())  # in no tensor of the module
+    Trainer(**settings).fit(Regression(), [data()])
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 def test_diverging_training_is_an_error():

@@ -1,0 +1,126 @@
+"""A backbone in training: images in, the loss of a method out."""
+
+import contextlib
+import dataclasses
+import math
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from .._types import LossOutput, SpotBatch
+
+
+class EndToEnd(nn.Module):
+    """A method's module behind the backbone that its features come from.
+
+    Its batches hold images; the features of the batch are replaced by those of the images.
+
+    Parameters
+    ----------
+    backbone : Module
+        Maps uint8 images (n_spots, height, width, 3) to features (n_spots, n_features).
+    module : Module
+        Called with a SpotBatch, it returns a LossOutput.
+    lr_scale : float, default=1.0
+        Learning rate of the backbone over that of the module.
+    freeze_batch_norm : bool, default=True
+        Keep BatchNorm layers in evaluation mode: their statistics stay as they are.
+    augment : callable, default=None
+        Maps uint8 images (n, 3, height, width) to such images; in training mode only. Its
+        draws are from torch's default generators.
+    grad_checkpointing : bool, default=False
+        Compute a batch in chunks, whose activations are computed again in the backward pass:
+        memory is that of one chunk.
+    chunk_size : int, default=32
+        Images of a chunk. It bounds the memory in evaluation mode, too.
+    """
+
+    def __init__(
+        self,
+        backbone,
+        module,
+        *,
+        lr_scale=1.0,
+        freeze_batch_norm=True,
+        augment=None,
+        grad_checkpointing=False,
+        chunk_size=32,
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.module = module
+        self.lr_scale = lr_scale
+        self.freeze_batch_norm = freeze_batch_norm
+        self.augment = augment
+        self.augment_name = repr(augment)  # in plain text: Trainer tells checkpoints apart by it
+        self.grad_checkpointing = grad_checkpointing
+        self.chunk_size = chunk_size
+
+    def parameter_groups(self):
+        """Parameters for an optimiser, those of the backbone with their ``lr_scale``."""
+        return [
+            {"params": list(self.module.parameters())},
+            {"params": list(self.backbone.parameters()), "lr_scale": self.lr_scale},
+        ]
+
+    def forward(self, batch: SpotBatch) -> LossOutput:
+        """The loss of a batch of images."""
+        features = self._compute(batch.images, batch.features.device)
+        return self.module(dataclasses.replace(batch, features=features, images=None))
+
+    def _compute(self, images, device):
+        recompute = self.grad_checkpointing and torch.is_grad_enabled()
+        whole = self.training and not self.grad_checkpointing
+        n_chunks = 1 if whole else math.ceil(len(images) / self.chunk_size)
+        chunks = np.array_split(np.arange(len(images)), n_chunks)
+        # Statistics of one image are none: a last feature map of one pixel has no deviation.
+        learn = self.training and not self.freeze_batch_norm and min(map(len, chunks)) > 1
+        for layer in _batch_norms(self.backbone):
+            layer.train(learn)
+        features = []
+        for rows in chunks:
+            pixels = self._read(images[rows], device)
+            features.append(
+                checkpoint(self.backbone, pixels, use_reentrant=False, context_fn=self._contexts)
+                if recompute
+                else self.backbone(pixels)
+            )
+        return torch.cat(features).float()
+
+    def _read(self, images, device):
+        """Images as a uint8 Tensor (n, height, width, 3), changed at random in training."""
+        pixels = torch.tensor(np.asarray(images)).to(device)
+        if self.augment is None or not self.training:
+            return pixels
+        pixels = pixels.permute(0, 3, 1, 2)
+        changed = self.augment(pixels)
+        if changed.dtype != torch.uint8 or changed.shape[:2] != pixels.shape[:2]:
+            raise ValueError(
+                f"augment={self.augment!r} must return images like those it is given, "
+                f"{tuple(pixels.shape)} uint8; it returned {tuple(changed.shape)} {changed.dtype}."
+            )
+        return changed.permute(0, 2, 3, 1)
+
+    def _contexts(self):
+        """For the first computation of a chunk, and for the second, in the backward pass."""
+        return contextlib.nullcontext(), _no_statistics(self.backbone)
+
+
+def _batch_norms(backbone):
+    return [layer for layer in backbone.modules() if isinstance(layer, _BatchNorm)]
+
+
+@contextlib.contextmanager
+def _no_statistics(backbone):
+    """Let BatchNorm layers compute without counting what they see a second time."""
+    layers = [m for m in _batch_norms(backbone) if m.training and m.track_running_stats]
+    for layer in layers:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.track_running_stats = True
