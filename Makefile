@@ -11,7 +11,7 @@ demo: $(VENV)/.demo
 	$(PY) examples/demo.py --out demo_output
 
 test: $(VENV)/.test
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto
 
 lint: $(VENV)/.test
 	$(PY) -m flake8 histoexpr tests examples

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     import scipy.sparse
     import torch
-
-    from .data import SpotPatches
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ class SpotBatch:
     counts: torch.Tensor | None = None
     size_factors: torch.Tensor | None = None
     edges: torch.Tensor | None = None
-    images: SpotPatches | None = None
+    images: Any = None
 
     def __len__(self) -> int:
         return self.features.shape[0]
@@ -102,6 +100,10 @@ class SpotBatch:
         if self.images is None:
             return part
         return replace(part, images=self.images[index.cpu() if hasattr(index, "cpu") else index])
+
+    def double(self) -> SpotBatch:
+        """The same in float64."""
+        return self._map(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
 
     def to(self, device) -> SpotBatch:
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))

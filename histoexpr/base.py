@@ -1,5 +1,6 @@
 """What the methods share: one fit, and two ways from images to expression."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -130,7 +131,7 @@ shape (n_spots, n_features)
         ndarray of shape (n_spots, projection_dim), dtype float32
         """
         spots, _ = self._query(X)
-        return _run(self.module_.embed_image, _blocks(spots))
+        return _run(_exact(self.module_).embed_image, _blocks(spots.double()))
 
     def _train(self, batches, rows, groups):
         self.history_ = []
@@ -257,12 +258,20 @@ def _blocks(spots):
 @torch.no_grad()
 def _run(function, batches, rows=None):
     """What a function of a SpotBatch gives for all spots: ndarray, float32, in their order."""
-    out = torch.cat([function(batch) for batch in batches]).numpy()
+    out = torch.cat([function(batch).float() for batch in batches]).numpy()
     if rows is None:
         return out
     in_order = np.empty_like(out)
     in_order[np.concatenate(rows)] = out
     return in_order
+
+
+def _exact(module):
+    """A copy in float64: rounded to float32, what it gives does not depend on the batch.
+
+    Products of matrices in float32 differ in their last digits with the number of rows.
+    """
+    return copy.deepcopy(module).double()
 
 
 def _grid_shape(positions):
@@ -394,5 +403,5 @@ array-like of shape (n_spots, n_features)
                 "featurizer=make_pipeline(...); or pass SpotFeatures(features, positions=..., "
                 "section=...)."
             )
-        batches, rows = self._batches(spots, section)
-        return self._shape_prediction(_run(self.module_.decode, batches, rows))
+        batches, rows = self._batches(spots.double(), section)
+        return self._shape_prediction(_run(_exact(self.module_).decode, batches, rows))

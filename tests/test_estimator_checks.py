@@ -3,11 +3,28 @@
 from sklearn.linear_model import Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from histoexpr import ExpressionTargetRegressor, SpotRetriever, STco
+from histoexpr import (
+    GR2ST,
+    ExpressionTargetRegressor,
+    MclSTExp,
+    Reg2ST,
+    SpotRetriever,
+    STco,
+    StInfer,
+    Trainer,
+)
 from histoexpr.testing import expected_failed_checks
+
+QUICK = Trainer(max_epochs=2)
 
 ESTIMATORS = [
     STco(featurizer=None),
+    MclSTExp(featurizer=None, trainer=QUICK),
+    GR2ST(projection_dim=32, trainer=QUICK),
+    StInfer(featurizer=None),
+    StInfer(featurizer=None, predict_by="regression", trainer=QUICK),
+    Reg2ST(hidden_dim=16, n_layers=1, trainer=QUICK),
+    Reg2ST(predict_by="retrieval", hidden_dim=16, n_layers=1, trainer=QUICK),
     SpotRetriever(),
     ExpressionTargetRegressor(Ridge()),
 ]

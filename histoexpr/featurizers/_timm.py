@@ -76,7 +76,8 @@ class TimmFeaturizer(TrainableMixin, TransformerMixin, BaseEstimator):
     freeze_batch_norm : bool, default=True
         Keep the statistics of BatchNorm layers, whose scale and shift are trained. In training
         as in prediction, features then depend on no other patch, and a section of one stain
-        does not lend its colours to the statistics. False is what the papers' code does.
+        does not lend its colours to the statistics. False is what the papers' code does, and
+        what random weights need, which have no statistics worth keeping.
     grad_checkpointing : bool, default=False
         Compute training batches in chunks of `batch_size` patches, and each once more in the
         backward pass: a third more time, for the memory of one chunk instead of a batch, which

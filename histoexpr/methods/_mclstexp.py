@@ -67,7 +67,10 @@ class MclSTExp(RetrievalMixin, BaseExpressionRegressor):
     - The release attends over whatever 128 spots share a batch, and embeds in batches of 32 that
       cross sections, so that its result depends on the batch. Here spots attend over their
       section, in training and when they are embedded, and batches are sections.
-    - The image encoder is frozen; the release trains all of DenseNet-121, with augmentation.
+    - The image encoder is frozen; the release trains all of DenseNet-121, with augmentation. As
+      the release: ``featurizer=`` ``TimmFeaturizer("densenet121", mean=0.0, std=1.0,
+      trainable=True, lr_scale=1.0, freeze_batch_norm=False, augment=PatchAugment())``;
+      a batch is a section, which may need ``grad_checkpointing=True``.
     - Position tables are as long as the training data needs; the release has 65,536 rows.
     - The release ignores its dropout argument; here it is that of the projection heads.
     - Expression is returned as it is embedded, scaled by spot; see STco for the release's way.

@@ -63,10 +63,10 @@ class STco(RetrievalMixin, BaseExpressionRegressor):
     -----
     Departures from the authors' code:
 
-    - The image encoder is frozen; the release trains all layers of DenseNet-121. Its
-      augmentation (colour jitter, flips, rotation) goes with that.
-    - Images are standardised by the backbone's own mean and deviation; the release scales to
-      0..1 only. ``TimmFeaturizer("densenet121", mean=0.0, std=1.0)`` does as the release.
+    - The image encoder is frozen, which a laptop can do; the release trains all layers of
+      DenseNet-121, with augmentation, on pixels scaled to 0..1 and not standardised. As the
+      release: ``featurizer=`` ``TimmFeaturizer("densenet121", mean=0.0, std=1.0,
+      trainable=True, lr_scale=1.0, freeze_batch_norm=False, augment=PatchAugment())``.
     - The tables of array positions are as long as the training data needs; the release has 128
       rows. Rows that no spot uses have no part in the loss.
     - The release returns expression scaled by gene over a section, while it embeds expression

@@ -57,9 +57,10 @@ class StInfer(RetrievalMixin, DecoderMixin, BaseExpressionRegressor):
     - The release takes the log before it normalises, and by default raw counts and raw 0..255
       pixels; here as everywhere in this library.
     - The release computes its training features in training mode, so that BatchNorm drifts; here
-      backbones are in evaluation mode throughout.
+      features are computed in evaluation mode.
     - The release switches its regression head off, and never steps its schedule; here the head
-      is trained with the schedule, on frozen features.
+      is trained with the schedule, on frozen features. With the release's learning rates of
+      1e-5 and 1e-3: ``TimmFeaturizer("resnet50", trainable=True, lr_scale=0.01)``.
     """
 
     _parameter_constraints = {

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..utils._torch import autocast
-from ._graph import strongest
+from ._graph import strongest, wide
 
 
 class DynamicGraph(nn.Module):
@@ -58,7 +58,7 @@ class DynamicGraph(nn.Module):
         x = (x + x.mean(dim=0)) / 2
         # The scores are products of sums over the features: large, and not for bfloat16.
         with autocast(x.device, "float32"):
-            taken = self._take_in(self.head(heads.float()), self.tail(tails.float()))
+            taken = self._take_in(self.head(wide(heads)), self.tail(wide(tails)))
         x = F.leaky_relu(self.sum(x + taken)) + F.leaky_relu(self.product(x * taken))
         return self.output(self.norm(self.dropout(x)))
 

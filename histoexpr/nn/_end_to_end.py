@@ -117,10 +117,12 @@ def _batch_norms(backbone):
 def _no_statistics(backbone):
     """Let BatchNorm layers compute without counting what they see a second time."""
     layers = [m for m in _batch_norms(backbone) if m.training and m.track_running_stats]
+    before = [(layer.momentum, layer.num_batches_tracked.clone()) for layer in layers]
     for layer in layers:
-        layer.track_running_stats = False
+        layer.momentum = 0.0  # without running statistics, fewer tensors would be saved
     try:
         yield
     finally:
-        for layer in layers:
-            layer.track_running_stats = True
+        for layer, (momentum, n_batches) in zip(layers, before):
+            layer.momentum = momentum
+            layer.num_batches_tracked.copy_(n_batches)

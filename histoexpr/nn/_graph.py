@@ -105,11 +105,16 @@ def strongest(queries, keys, k, bonus=None):
     with autocast(queries.device, "float32"):
         for start in range(0, len(queries), _BLOCK):
             rows = slice(start, start + _BLOCK)
-            products = queries[rows].float() @ keys.float().T
+            products = wide(queries[rows]) @ wide(keys).T
             if bonus is not None:
                 products += bonus(rows)
             chosen.append(products.topk(k, dim=1).indices)
     return torch.cat(chosen)
+
+
+def wide(x):
+    """At least float32."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def functional_edges(heads, tails, k, temperature=1.0, cell_type=None, bonus=0.3):

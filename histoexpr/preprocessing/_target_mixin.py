@@ -66,6 +66,9 @@ class ExpressionTargetMixin:
             self.units_ = "as given"
         self.n_outputs_ = len(self.genes_)
         self._one_dimensional = target.one_dimensional
+        # An array's own precision comes back; counts are no more precise than float32.
+        double = self.expression_ is None and target.matrix.dtype == np.float64
+        self._dtype = np.float64 if double else np.float32
         return target, matrix
 
     def _transform_target(self, y):
@@ -105,6 +108,7 @@ class ExpressionTargetMixin:
 
     def _shape_prediction(self, matrix):
         """(n_spots,) when the fitted target had that shape, else (n_spots, n_outputs_)."""
+        matrix = matrix.astype(self._dtype, copy=False)
         if self._one_dimensional:
             return matrix.reshape(len(matrix))
         return matrix.reshape(len(matrix), self.n_outputs_)

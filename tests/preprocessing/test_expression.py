@@ -348,7 +348,7 @@ def test_torchs_threads_are_left_alone():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        ExpressionTransformer("highly_variable", n_genes=5).fit(anndata.AnnData(counts))
+        ExpressionTransformer("highly_variable", n_genes=5).fit(AnnData(counts))
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
