@@ -89,7 +89,8 @@ def test_keys_of_anndata_have_one_home():
 
 def test_import_costs_nothing():
     code = "import sys, histoexpr; print(*{name.partition('.')[0] for name in sys.modules})"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True)
     assert not LAZY & set(loaded.stdout.split())
 
 

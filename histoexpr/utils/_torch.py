@@ -36,9 +36,8 @@ def resolve_device(device="auto"):
             f"device={device!r} is not a torch device; use 'auto', 'cpu', 'cuda' or 'cuda:0'."
         ) from error
     missing = {
-        "cuda": resolved.type == "cuda"
-        and (resolved.index or 0) >= (torch.cuda.device_count() if torch.cuda.is_available() else 0),
-        "mps": resolved.type == "mps" and not torch.backends.mps.is_available(),
+        "cuda": (resolved.index or 0) >= torch.cuda.device_count(),
+        "mps": not torch.backends.mps.is_available(),
     }
     if missing.get(resolved.type, False):
         raise ValueError(

@@ -61,7 +61,8 @@ def test_fit_predict(fitted, split):
 
 def test_plain_uint8_images_are_images(fitted, split):
     _, _, new_images, _ = split
-    np.testing.assert_array_equal(fitted.predict(np.asarray(new_images)), fitted.predict(new_images))
+    plain = fitted.predict(np.asarray(new_images))
+    np.testing.assert_array_equal(plain, fitted.predict(new_images))
 
 
 def test_prediction_does_not_depend_on_what_comes_along(fitted, split):
@@ -331,7 +332,8 @@ def test_features_of_another_width_are_refused(features, split):
     _, adata, _, _ = split
     train, test = features
     model = STco(None, trainer=QUICK, random_state=0).fit(train, adata)
-    with pytest.raises(ValueError, match=f"X has 3 features, but STco is expecting {test.shape[1]}"):
+    width = test.shape[1]
+    with pytest.raises(ValueError, match=f"X has 3 features, but STco is expecting {width}"):
         model.predict(test[:, :3])
 
 
