@@ -2,6 +2,9 @@
 #   make demo    install into .venv and run the main job on embedded data
 #   make test    install what the tests need, too, and run them
 PYTHON ?= python3
+# The networks of the demo and the tests are small: on a busy machine, threads that wait for each
+# other cost more than they bring.
+export OMP_NUM_THREADS ?= 1
 VENV := .venv
 PY := $(VENV)/bin/python
 
@@ -11,7 +14,7 @@ demo: $(VENV)/.demo
 	$(PY) examples/demo.py --out demo_output
 
 test: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto
+	$(PY) -m pytest -n auto
 
 lint: $(VENV)/.test
 	$(PY) -m flake8 histoexpr tests examples

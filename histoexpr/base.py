@@ -136,24 +136,17 @@ shape (n_spots, n_features)
     def _train(self, batches, rows, groups):
         self.history_ = []
         trainable = getattr(self.featurizer_, "trainable", False)
-        if not any(True for _ in self.module_.parameters()):
-            if trainable:
-                raise ValueError(
-                    f"{type(self).__name__} as it is set searches in the space of the features: "
-                    "there is no loss that could train featurizer=TimmFeaturizer(trainable=True)."
-                    " Use trainable=False, or a method that learns (predict_by='regression')."
-                )
+        if not trainable and not any(True for _ in self.module_.parameters()):
             return  # a search in the space of the features has nothing to learn
         if rows is None:
             (data,) = batches
         else:
             data = batches
             groups = None if groups is None else [groups[part[0]] for part in rows]
+        module = self.featurizer_.end_to_end(self.module_) if trainable else self.module_
+        self.trainer_.fit(module, data, groups=groups)
         if trainable:
-            self.trainer_.fit(self.featurizer_.end_to_end(self.module_), data, groups=groups)
             self.featurizer_.end_training()
-        else:
-            self.trainer_.fit(self.module_, data, groups=groups)
         self.history_ = self.trainer_.history_
 
     def _fit_features(self, X):

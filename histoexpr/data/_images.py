@@ -1,5 +1,6 @@
 """Section images: opened once per process, shared by all views, pickled without their pixels."""
 
+import abc
 import hashlib
 import os
 import threading
@@ -14,7 +15,7 @@ CACHE_LIMIT_VARIABLE = "HISTOEXPR_IMAGE_CACHE_GB"
 _DEFAULT_CACHE_GB = 4.0
 
 
-class SectionImage:
+class SectionImage(abc.ABC):
     """The H&E image of one section.
 
     Attributes
@@ -29,13 +30,13 @@ class SectionImage:
         self.size = size
         self.name = name
 
+    @abc.abstractmethod
     def pixels(self):
         """The image as a read-only ndarray of shape (height, width, 3), dtype uint8."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def same_as(self, other):
         """Whether both hold the same picture."""
-        raise NotImplementedError
 
     def __repr__(self):
         return f"<{type(self).__name__} {self.name}, {self.size[0]} x {self.size[1]} px>"

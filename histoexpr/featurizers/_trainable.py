@@ -19,7 +19,18 @@ class TrainableMixin:
         -------
         histoexpr.nn.EndToEnd
             Its batches hold images. The network in it is the one of this object.
+
+        Raises
+        ------
+        ValueError
+            If the module has nothing to learn, and so no loss.
         """
+        if not any(True for _ in module.parameters()):
+            raise ValueError(
+                "trainable=True, but the method searches in the space of the features as they "
+                "are: it has no loss to train a network by. Use trainable=False, or a method "
+                "that learns (StInfer: predict_by='regression')."
+            )
         return EndToEnd(
             self._backbone,
             module,

@@ -412,7 +412,7 @@ def test_alone_it_has_nothing_to_learn_from(refused, cohort):
 
 
 def test_a_method_without_a_loss_cannot_train_it(cohort):
-    with pytest.raises(ValueError, match="StInfer as it is set searches .* no loss"):
+    with pytest.raises(ValueError, match="searches in the space of the features .* no loss"):
         StInfer(backbone()).fit(*cohort)
 
 
