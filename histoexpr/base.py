@@ -1,6 +1,5 @@
 """What the methods share: one fit, and two ways from images to expression."""
 
-import copy
 import dataclasses
 
 import numpy as np
@@ -11,7 +10,15 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _keys
-from ._types import SpotBatch
+from ._spots import (
+    blocks,
+    exact,
+    grid_shape,
+    held_out_groups,
+    run,
+    seeded,
+    spot_batch,
+)
 from .data import (
     SpotFeatures,
     SpotPatches,
@@ -25,12 +32,11 @@ from .featurizers import check_featurizer
 from .preprocessing import ExpressionTargetMixin, ExpressionTransformer
 from .retrieval import SpotRetriever, check_retriever
 from .training import Trainer, check_trainer
-from .utils import unchanged_on_error
+from .utils import shared_docs, unchanged_on_error
 from .utils._torch import draw_seed, isolated_seed
 
-_BLOCK = 8192  # spots embedded at a time; rows do not depend on it
 
-
+@shared_docs
 class BaseExpressionRegressor(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
     """Base of the methods: images or features in, expression out.
 
@@ -64,9 +70,7 @@ class BaseExpressionRegressor(ExpressionTargetMixin, RegressorMixin, BaseEstimat
 
         Parameters
         ----------
-        X : SpotPatches, uint8 array of shape (n_spots, height, width, 3), or array-like of \
-shape (n_spots, n_features)
-            Images; features when ``featurizer=None``.
+        {X}
         y : AnnData or array-like of shape (n_spots, n_genes) or (n_spots,)
             Raw counts; positions, sections and patients are taken from its ``obs``. An array
             is expression in units of your own, without positions.
@@ -95,13 +99,13 @@ shape (n_spots, n_features)
             target, matrix = self._fit_target(target, expression)
             self.embedded_expression_ = self.expression_
             # Everything that can be refused is, before minutes of features and training.
-            self.trainer_ = _seeded(check_trainer(self.trainer, self._default_trainer()), seed)
-            groups = _held_out_groups(target)
+            self.trainer_ = seeded(check_trainer(self.trainer, self._default_trainer()), seed)
+            groups = held_out_groups(target)
             self.trainer_.check(groups)
             self._prepare(target)
-            self.featurizer_ = _seeded(check_featurizer(self.featurizer), seed)
+            self.featurizer_ = seeded(check_featurizer(self.featurizer), seed)
             features, images = self._fit_features(X)
-            spots = _spot_batch(
+            spots = spot_batch(
                 features,
                 images,
                 expression=matrix,
@@ -111,7 +115,7 @@ shape (n_spots, n_features)
             batches, rows = self._batches(spots, target.section)
             with isolated_seed(seed):
                 self.module_ = self._make_module(
-                    spots.features.shape[1], matrix.shape[1], _grid_shape(target.positions)
+                    spots.features.shape[1], matrix.shape[1], grid_shape(target.positions)
                 )
             self._train(batches, rows, groups)
             batches = [self._with_features(batch) for batch in batches]
@@ -123,15 +127,14 @@ shape (n_spots, n_features)
 
         Parameters
         ----------
-        X : SpotPatches, uint8 array of shape (n_spots, height, width, 3), or array-like of \
-shape (n_spots, n_features)
+        {X}
 
         Returns
         -------
         ndarray of shape (n_spots, projection_dim), dtype float32
         """
         spots, _ = self._query(X)
-        return _run(_exact(self.module_).embed_image, _blocks(spots.double()))
+        return run(exact(self.module_).embed_image, blocks(spots.double()))
 
     def _train(self, batches, rows, groups):
         self.history_ = []
@@ -170,7 +173,7 @@ shape (n_spots, n_features)
         """New images as a SpotBatch, and the section of each spot or None."""
         check_is_fitted(self)
         X = self._check_X(X, reset=False)
-        spots = _spot_batch(self._features(X), positions=carried(X, "positions"))
+        spots = spot_batch(self._features(X), positions=carried(X, "positions"))
         return spots, carried(X, _keys.SECTION)
 
     def _features(self, X):
@@ -233,62 +236,7 @@ shape (n_spots, n_features)
         return tags
 
 
-def _spot_batch(features, images=None, **described):
-    """Arrays as a SpotBatch."""
-    features = np.ascontiguousarray(features, dtype=np.float32)
-    return SpotBatch(
-        torch.tensor(features),
-        images=images,
-        **{k: None if v is None else torch.tensor(v) for k, v in described.items()},
-    )
-
-
-def _blocks(spots):
-    """Spots in batches of bounded size, for what looks at each spot alone."""
-    return [spots[i : i + _BLOCK] for i in range(0, len(spots), _BLOCK)]
-
-
-@torch.no_grad()
-def _run(function, batches, rows=None):
-    """What a function of a SpotBatch gives for all spots: ndarray, float32, in their order."""
-    out = torch.cat([function(batch).float() for batch in batches]).numpy()
-    if rows is None:
-        return out
-    in_order = np.empty_like(out)
-    in_order[np.concatenate(rows)] = out
-    return in_order
-
-
-def _exact(module):
-    """A copy in float64: rounded to float32, what it gives does not depend on the batch.
-
-    Products of matrices in float32 differ in their last digits with the number of rows.
-    """
-    return copy.deepcopy(module).double()
-
-
-def _grid_shape(positions):
-    """Rows that the two position tables need: one more than the largest position."""
-    return None if positions is None else tuple(int(n) + 1 for n in positions.max(axis=0))
-
-
-def _held_out_groups(target):
-    """What early stopping holds out: patients, or sections when there is only one patient."""
-    patient = target.patient
-    return target.section if patient is None or len(np.unique(patient)) < 2 else patient
-
-
-def _seeded(collaborator, seed):
-    """Give a collaborator, and what is inside it, the seed of the method where it has none."""
-    parameters = collaborator.get_params() if hasattr(collaborator, "get_params") else {}
-    unset = [
-        name
-        for name, value in parameters.items()
-        if name.rpartition("__")[2] == "random_state" and value is None
-    ]
-    return collaborator.set_params(**dict.fromkeys(unset, seed)) if unset else collaborator
-
-
+@shared_docs
 class RetrievalMixin:
     """Prediction by search: the training spots, embedded by the spot encoder, are indexed."""
 
@@ -299,8 +247,7 @@ class RetrievalMixin:
 
         Parameters
         ----------
-        X : SpotPatches, uint8 array of shape (n_spots, height, width, 3), or array-like of \
-shape (n_spots, n_features)
+        {X}
         n_neighbors : int or None, default=None
             None is that of `retriever_`.
         return_distance : bool, default=True
@@ -328,14 +275,11 @@ shape (n_spots, n_features)
 
         Parameters
         ----------
-        X : SpotPatches, uint8 array of shape (n_spots, height, width, 3), or array-like of \
-shape (n_spots, n_features)
-            As in `fit`.
+        {X}
 
         Returns
         -------
-        ndarray of shape (n_spots, n_genes), or (n_spots,) after a fit on such a y, dtype float32
-            Columns are `genes_`, in `units_`.
+        {predicted}
 
         Raises
         ------
@@ -349,7 +293,7 @@ shape (n_spots, n_features)
 
     def _after_fit(self, batches, rows, target, expression):
         returned = self.retriever_.expression
-        embeddings = _run(self.module_.embed_spot, batches, rows)
+        embeddings = run(self.module_.embed_spot, batches, rows)
         self.retriever_.fit(embeddings, expression if returned is None else target)
         if returned is not None:
             for name in ("expression_", "genes_", "units_", "n_outputs_"):
@@ -362,6 +306,7 @@ shape (n_spots, n_features)
         return tags
 
 
+@shared_docs
 class DecoderMixin:
     """Prediction by the module's own ``decode``, a section at a time."""
 
@@ -370,15 +315,13 @@ class DecoderMixin:
 
         Parameters
         ----------
-        X : SpotPatches, SpotFeatures, uint8 array of shape (n_spots, height, width, 3), or \
-array-like of shape (n_spots, n_features)
+        {X}
             Arrays are one section without positions, which a model that was fitted with
             positions refuses.
 
         Returns
         -------
-        ndarray of shape (n_spots, n_genes), or (n_spots,) after a fit on such a y, dtype float32
-            Columns are `genes_`, in `units_`.
+        {predicted}
 
         Raises
         ------
@@ -397,4 +340,4 @@ array-like of shape (n_spots, n_features)
                 "section=...)."
             )
         batches, rows = self._batches(spots.double(), section)
-        return self._shape_prediction(_run(_exact(self.module_).decode, batches, rows))
+        return self._shape_prediction(run(exact(self.module_).decode, batches, rows))

@@ -12,8 +12,10 @@ from ..data import unpack_target
 from ..nn import DualEncoder, GraphSpotEncoder, ProjectionHead, spatial_edges
 from ..retrieval import SpotRetriever
 from ..training import Trainer
+from ..utils import shared_docs
 
 
+@shared_docs
 class GR2ST(RetrievalMixin, BaseExpressionRegressor):
     """GR2ST: spots exchange messages along a functional and a spatial graph of their section.
 
@@ -23,9 +25,7 @@ class GR2ST(RetrievalMixin, BaseExpressionRegressor):
 
     Parameters
     ----------
-    featurizer : str, transformer or None, default=None
-        None: X holds features. The paper's are those of Phikon-v2 (1,024), which is not a timm
-        model: compute them elsewhere and pass the array, or any transformer of images.
+    {phikon_featurizer}
     projection_dim : int, default=256
         Width of the embeddings, and of each head of the graph attention.
     n_heads : int, default=8
@@ -39,28 +39,22 @@ class GR2ST(RetrievalMixin, BaseExpressionRegressor):
     temperature : float, default=1.0
         Divides the logits of the loss, and the products that the functional graph is made of.
     dropout : float, default=0.1
-    max_section_spots : int, default=4096
-        Sections with more spots are cut into fixed tiles, each with graphs of its own.
-    expression : ExpressionTransformer or None, default=None
-        Counts to target. None: all genes, each spot scaled to 10,000 counts, log1p.
+    {max_section_spots}
+    {expression}
     trainer : Trainer or None, default=None
         None, and what it leaves unset, is the paper's: Adam, learning rate 1e-4, weight decay
         1e-3, 100 epochs. A batch is a section; `batch_size` has no effect.
     retriever : SpotRetriever or None, default=None
         None, and what it leaves unset, is the paper's: cosine search, 200 neighbours (clipped
         to the training spots), weights 1 / L1².
-    random_state : int, RandomState or None, default=None
-        Decides everything random; it seeds collaborators that have no seed of their own.
+    {random_state}
 
     Attributes
     ----------
     module_ : histoexpr.nn.DualEncoder
     cell_types_ : ndarray of shape (n_types,), dtype str
         Those of the training data; a missing type is none of them and adds nothing.
-    featurizer_, expression_, embedded_expression_, trainer_, retriever_, genes_, units_, history_
-        As in STco.
-    n_features_in_ : int
-        With ``featurizer=None``.
+    {fitted}
 
     Raises
     ------

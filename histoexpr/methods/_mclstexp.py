@@ -8,8 +8,10 @@ from ..base import BaseExpressionRegressor, RetrievalMixin
 from ..nn import DualEncoder, ProjectionHead, SpotEncoder, Transformer
 from ..retrieval import SpotRetriever
 from ..training import Trainer
+from ..utils import shared_docs
 
 
+@shared_docs
 class MclSTExp(RetrievalMixin, BaseExpressionRegressor):
     """mclSTExp: STco whose spots read each other, as the words of a sentence do.
 
@@ -19,9 +21,7 @@ class MclSTExp(RetrievalMixin, BaseExpressionRegressor):
 
     Parameters
     ----------
-    featurizer : str, transformer or None, default="densenet121"
-        Images to features: a timm name, a TimmFeaturizer, a TextureFeaturizer or any
-        transformer of images. None: X holds features.
+    {featurizer}
     projection_dim : int, default=256
         Width of the embeddings.
     n_layers : int, default=2
@@ -34,26 +34,20 @@ class MclSTExp(RetrievalMixin, BaseExpressionRegressor):
         Divides the logits of the loss.
     dropout : float, default=0.0
         In the projection heads.
-    max_section_spots : int, default=4096
-        Sections with more spots are cut into fixed tiles, which attend within themselves.
-    expression : ExpressionTransformer or None, default=None
-        Counts to target. None: all genes, each spot scaled to 10,000 counts, log1p.
+    {max_section_spots}
+    {expression}
     trainer : Trainer or None, default=None
         None, and what it leaves unset, is the paper's: Adam, learning rate 1e-4, weight decay
         1e-3, 90 epochs. A batch is a section; `batch_size` has no effect.
     retriever : SpotRetriever or None, default=None
         None, and what it leaves unset, is the paper's: cosine search, 200 neighbours (clipped
         to the training spots), weights 1 / L1².
-    random_state : int, RandomState or None, default=None
-        Decides everything random; it seeds collaborators that have no seed of their own.
+    {random_state}
 
     Attributes
     ----------
     module_ : histoexpr.nn.DualEncoder
-    featurizer_, expression_, embedded_expression_, trainer_, retriever_, genes_, units_, history_
-        As in STco.
-    n_features_in_ : int
-        With ``featurizer=None``.
+    {fitted}
 
     Raises
     ------

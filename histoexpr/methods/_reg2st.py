@@ -10,8 +10,10 @@ from ..nn import Reg2STModule
 from ..preprocessing import ExpressionTransformer
 from ..retrieval import SpotRetriever
 from ..training import Trainer
+from ..utils import shared_docs
 
 
+@shared_docs
 class Reg2ST(DecoderMixin, RetrievalMixin, BaseExpressionRegressor):
     """Reg2ST: cross-attention and a dynamic graph decode expression over a whole section.
 
@@ -21,9 +23,7 @@ class Reg2ST(DecoderMixin, RetrievalMixin, BaseExpressionRegressor):
 
     Parameters
     ----------
-    featurizer : str, transformer or None, default=None
-        None: X holds features, as SpotFeatures when they have positions. The paper's are those
-        of Phikon-v2 (1,024), which is not a timm model.
+    {phikon_featurizer}
     predict_by : {"decoder", "retrieval"}, default="decoder"
         "decoder" is the paper's. "retrieval" searches the training spots that the gene branch
         embedded, needs no positions, and predicts each spot alone. It may be set after fit.
@@ -35,8 +35,7 @@ class Reg2ST(DecoderMixin, RetrievalMixin, BaseExpressionRegressor):
     graph_neighbors : int, default=6
         Of each spot in the dynamic graph.
     dropout : float, default=0.2
-    max_section_spots : int, default=4096
-        Sections with more spots are cut into fixed tiles, the same at fit and at predict.
+    {max_section_spots}
     expression : ExpressionTransformer or None, default=None
         Counts to target. None: all genes, each spot scaled to 10,000 counts, log10(x + 1).
     trainer : Trainer or None, default=None
@@ -46,16 +45,12 @@ class Reg2ST(DecoderMixin, RetrievalMixin, BaseExpressionRegressor):
     retriever : SpotRetriever or None, default=None
         For ``predict_by="retrieval"`` and `kneighbors`; what is unset is cosine search, 200
         neighbours (clipped to the training spots), weights 1 / L2².
-    random_state : int, RandomState or None, default=None
-        Decides everything random; it seeds collaborators that have no seed of their own.
+    {random_state}
 
     Attributes
     ----------
     module_ : histoexpr.nn.Reg2STModule
-    featurizer_, expression_, embedded_expression_, trainer_, retriever_, genes_, units_, history_
-        As in STco.
-    n_features_in_ : int
-        With ``featurizer=None``.
+    {fitted}
 
     Raises
     ------

@@ -8,8 +8,10 @@ from ..base import BaseExpressionRegressor, RetrievalMixin
 from ..nn import DualEncoder, ProjectionHead, SpotEncoder
 from ..retrieval import SpotRetriever
 from ..training import Trainer
+from ..utils import shared_docs
 
 
+@shared_docs
 class STco(RetrievalMixin, BaseExpressionRegressor):
     """STco: images and spots are embedded into one space, in which new images find spots.
 
@@ -20,44 +22,26 @@ class STco(RetrievalMixin, BaseExpressionRegressor):
 
     Parameters
     ----------
-    featurizer : str, transformer or None, default="densenet121"
-        Images to features: a timm name, a TimmFeaturizer, a TextureFeaturizer or any
-        transformer of images. None: X holds features.
+    {featurizer}
     projection_dim : int, default=256
         Width of the embeddings.
     temperature : float, default=1.0
         Divides the logits of the loss.
     dropout : float, default=0.0
         In the projection heads.
-    expression : ExpressionTransformer or None, default=None
-        Counts to target. None: all genes, each spot scaled to 10,000 counts, log1p.
+    {expression}
     trainer : Trainer or None, default=None
         None, and what it leaves unset, is the paper's: Adam, learning rate 1e-4, weight decay
         1e-3, 100 epochs, batches of 128 spots.
     retriever : SpotRetriever or None, default=None
         None, and what it leaves unset, is the paper's: cosine search, 200 neighbours (clipped
         to the training spots), weights 1 / L2².
-    random_state : int, RandomState or None, default=None
-        Decides everything random; it seeds collaborators that have no seed of their own.
+    {random_state}
 
     Attributes
     ----------
-    featurizer_ : transformer or None
     module_ : histoexpr.nn.DualEncoder
-    expression_ : ExpressionTransformer or None
-        What predictions are expressed in; None after a fit on an array.
-    embedded_expression_ : ExpressionTransformer or None
-        What was embedded: differs from `expression_` when the retriever has its own.
-    trainer_ : Trainer
-    retriever_ : SpotRetriever
-        May be given another k or other weights after fit, without training again.
-    genes_ : ndarray of shape (n_genes,), dtype str
-    units_ : str
-        E.g. "log1p of counts per 10,000 over the panel, by spot".
-    history_ : list of dict
-        The loss of each epoch.
-    n_features_in_ : int
-        With ``featurizer=None``.
+    {fitted}
 
     Notes
     -----

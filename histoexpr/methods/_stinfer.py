@@ -9,8 +9,10 @@ from ..base import BaseExpressionRegressor, DecoderMixin, RetrievalMixin
 from ..nn import FeatureSpace, RegressionHead
 from ..retrieval import SpotRetriever
 from ..training import Trainer
+from ..utils import shared_docs
 
 
+@shared_docs
 class StInfer(RetrievalMixin, DecoderMixin, BaseExpressionRegressor):
     """stInfer: the training spots whose images look alike, or a head on frozen features.
 
@@ -28,24 +30,19 @@ class StInfer(RetrievalMixin, DecoderMixin, BaseExpressionRegressor):
         Width of the regression head.
     dropout : float, default=0.5
         In the regression head.
-    expression : ExpressionTransformer or None, default=None
-        Counts to target. None: all genes, each spot scaled to 10,000 counts, log1p.
+    {expression}
     trainer : Trainer or None, default=None
         For the regression head. None, and what it leaves unset: Adam, learning rate 1e-3, no
         weight decay, cosine schedule, 100 epochs, batches of 128 spots.
     retriever : SpotRetriever or None, default=None
         None, and what it leaves unset: cosine search, 1,000 neighbours (clipped to the training
         spots), weights 1 - d / Σd.
-    random_state : int, RandomState or None, default=None
-        Decides everything random; it seeds collaborators that have no seed of their own.
+    {random_state}
 
     Attributes
     ----------
     module_ : histoexpr.nn.FeatureSpace or histoexpr.nn.RegressionHead
-    featurizer_, expression_, embedded_expression_, trainer_, retriever_, genes_, units_, history_
-        As in STco; `history_` is empty when nothing is learnt.
-    n_features_in_ : int
-        With ``featurizer=None``.
+    {fitted}
 
     Notes
     -----

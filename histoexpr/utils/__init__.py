@@ -1,5 +1,6 @@
 """Helpers that know nothing of images or genes."""
 
+from ._docstring import shared_docs
 from ._files import written_aside
 from ._optional import import_optional
 from ._validation import fill_unset, name_some, unchanged_on_error
@@ -8,6 +9,7 @@ __all__ = [
     "fill_unset",
     "import_optional",
     "name_some",
+    "shared_docs",
     "unchanged_on_error",
     "written_aside",
 ]
