@@ -61,7 +61,7 @@ class SpotBatch:
     counts : Tensor of shape (n_spots, n_genes), dtype float32, or None
         Raw counts of the same genes.
     size_factors : Tensor of shape (n_spots,), dtype float32, or None
-        A spot's total count over the median of its section.
+        A spot's total count of these genes over the median of its section.
     edges : Tensor of shape (2, n_edges), dtype int64, or None
         The spatial graph of these spots, as `nn.spatial_edges` gives it: messages flow from
         row 0 to row 1, both of which number the spots of this batch. A batch that has edges

@@ -25,6 +25,7 @@ from .data import (
     carried,
     check_images,
     check_same_spots,
+    completed,
     split_sections,
     unpack_target,
 )
@@ -51,11 +52,16 @@ class BaseExpressionRegressor(ExpressionTargetMixin, RegressorMixin, BaseEstimat
     A featurizer whose ``trainable`` is true is trained with the module: it gives ``build(X)``,
     ``n_features_out_``, ``end_to_end(module)`` and ``end_training()``, as TimmFeaturizer does.
 
+    ``_learns`` is false for a method that has nothing to train, ``_decodes`` true for one whose
+    ``predict`` is the module's ``decode``.
+
     A method that looks at all spots of a section together sets ``_whole_sections`` and has a
     parameter ``max_section_spots``; its module then sees one section, or tile of one, at a time.
     """
 
     _whole_sections = False
+    _learns = True
+    _decodes = False
 
     _parameter_constraints = {
         "featurizer": [str, HasMethods(["fit", "transform"]), None],
@@ -72,8 +78,8 @@ class BaseExpressionRegressor(ExpressionTargetMixin, RegressorMixin, BaseEstimat
         ----------
         {X}
         y : AnnData or array-like of shape (n_spots, n_genes) or (n_spots,)
-            Raw counts; positions, sections and patients are taken from its ``obs``. An array
-            is expression in units of your own, without positions.
+            Raw counts; positions, sections and patients are taken from its ``obs``, and from X
+            where it lacks them. An array is expression in units of your own.
 
         Returns
         -------
@@ -92,6 +98,9 @@ class BaseExpressionRegressor(ExpressionTargetMixin, RegressorMixin, BaseEstimat
             target = self._unpack_target(y)
             X = self._check_X(X, reset=True)
             check_same_spots(X, target)
+            if self._decodes and self._whole_sections and target.positions is not None:
+                _check_carries_positions(self, X)
+            target = completed(target, X)
             seed = draw_seed(self.random_state)
             expression = self.expression
             if expression is None and target.from_adata:
@@ -101,7 +110,9 @@ class BaseExpressionRegressor(ExpressionTargetMixin, RegressorMixin, BaseEstimat
             # Everything that can be refused is, before minutes of features and training.
             self.trainer_ = seeded(check_trainer(self.trainer, self._default_trainer()), seed)
             groups = held_out_groups(target)
-            self.trainer_.check(groups)
+            if self._learns:
+                one_each = self._whole_sections and target.section is None and groups is not None
+                self.trainer_.check(groups[:1] if one_each else groups)
             self._prepare(target)
             self.featurizer_ = seeded(check_featurizer(self.featurizer), seed)
             features, images = self._fit_features(X)
@@ -139,7 +150,7 @@ class BaseExpressionRegressor(ExpressionTargetMixin, RegressorMixin, BaseEstimat
     def _train(self, batches, rows, groups):
         self.history_ = []
         trainable = getattr(self.featurizer_, "trainable", False)
-        if not trainable and not any(True for _ in self.module_.parameters()):
+        if not trainable and not self._learns:
             return  # a search in the space of the features has nothing to learn
         if rows is None:
             (data,) = batches
@@ -164,8 +175,10 @@ class BaseExpressionRegressor(ExpressionTargetMixin, RegressorMixin, BaseEstimat
 
     def _with_features(self, batch):
         """A batch with the features of its images, now that their backbone is trained."""
-        if batch.images is None:
-            return batch
+        if batch.images is None or not getattr(
+            self.module_, "spots_have_features", True
+        ):
+            return dataclasses.replace(batch, images=None)
         features = torch.tensor(self._features(batch.images))
         return dataclasses.replace(batch, features=features, images=None)
 
@@ -265,6 +278,12 @@ class RetrievalMixin:
     def _prepare(self, target):
         retriever = check_retriever(self.retriever, self._default_retriever(), len(target))
         if retriever.expression is not None:
+            if self._decodes:
+                raise ValueError(
+                    f"{type(self).__name__} decodes expression as it was trained on: the "
+                    "retriever's own expression= has no place there. Set expression= of the "
+                    "method, or predict by retrieval."
+                )
             if getattr(retriever.expression, "genes", ()) is None:
                 retriever.set_params(expression__genes=list(self.genes_))
             clone(retriever.expression).fit(target)
@@ -293,7 +312,8 @@ class RetrievalMixin:
 
     def _after_fit(self, batches, rows, target, expression):
         returned = self.retriever_.expression
-        embeddings = run(self.module_.embed_spot, batches, rows)
+        exactly = [batch.double() for batch in batches]
+        embeddings = run(exact(self.module_).embed_spot, exactly, rows)
         self.retriever_.fit(embeddings, expression if returned is None else target)
         if returned is not None:
             for name in ("expression_", "genes_", "units_", "n_outputs_"):
@@ -304,6 +324,17 @@ class RetrievalMixin:
         # With 200 neighbours a prediction from a few dozen spots is close to their mean.
         tags.regressor_tags.poor_score = True
         return tags
+
+
+def _check_carries_positions(method, X):
+    """Refuse an X that carries no positions, where a section is decoded with its positions."""
+    if carried(X, "positions") is None:
+        raise ValueError(
+            f"{type(method).__name__} decodes sections with the positions of their spots, but X "
+            f"({type(X).__name__}) carries none. Pass SpotPatches, and put scalers and "
+            "featurizers into featurizer=make_pipeline(...); or pass SpotFeatures(features, "
+            "positions=..., section=...)."
+        )
 
 
 @shared_docs
@@ -332,12 +363,7 @@ class DecoderMixin:
             of the training spots were learnt.
         """
         spots, section = self._query(X)
-        if self.module_.position is not None and spots.positions is None:
-            raise ValueError(
-                f"{type(self).__name__} was fitted with positions, but X ({type(X).__name__}) "
-                "carries none. Pass SpotPatches, and put scalers and featurizers into "
-                "featurizer=make_pipeline(...); or pass SpotFeatures(features, positions=..., "
-                "section=...)."
-            )
+        if self.module_.position is not None:
+            _check_carries_positions(self, X)
         batches, rows = self._batches(spots.double(), section)
         return self._shape_prediction(run(exact(self.module_).decode, batches, rows))

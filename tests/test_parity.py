@@ -9,13 +9,14 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, safe_open
 
 from histoexpr import GR2ST, MclSTExp, STco, StInfer
 from histoexpr._types import SpotBatch
-from histoexpr.nn import Reg2STModule, pooled_weights, spatial_edges
+from histoexpr.nn import Reg2STModule, spatial_edges
 from histoexpr.retrieval._weights import weighted_expression
 
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
@@ -301,9 +302,15 @@ def check_reg2st(released):
 def check_stinfer(released):
     retriever = StInfer()._default_retriever().set_params(n_neighbors=released.config["k"])
     retriever.fit(released.tensors["image_features"], released.tensors["expression"])
-    distances, neighbors = retriever.kneighbors(released.tensors["query_image_features"])
-    weights = pooled_weights(torch.from_numpy(distances))
-    released.check("predicted", weighted_expression(retriever.targets_, neighbors, weights))
+    queries = released.tensors["query_image_features"]
+    distances, neighbors = retriever.kneighbors(queries)
+    # The release's sum is over all queries, which makes a prediction depend on its company.
+    pooled = (1 - distances / distances.sum()) / distances.shape[1]
+    released.check("predicted", weighted_expression(retriever.targets_, neighbors, pooled))
+    # Ours is the same formula a query at a time, renormalised.
+    own = 1 - distances / distances.sum(axis=1, keepdims=True)
+    own /= own.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(retriever.neighbor_weights(queries), own, **TOLERANCE)
 
 
 CHECKS = {

@@ -1,5 +1,7 @@
 """What may stand for images, and whether images and expression are of the same spots."""
 
+import dataclasses
+
 import numpy as np
 from sklearn.utils.validation import _num_samples
 
@@ -69,6 +71,16 @@ def carried(X, name):
     return getattr(X, name) if isinstance(X, (SpotPatches, SpotFeatures)) else None
 
 
+def completed(target, X):
+    """A SpotTarget with the section, patient and positions that only X knows."""
+    known = {
+        name: carried(X, name)
+        for name in (_keys.SECTION, _keys.PATIENT, "positions")
+        if getattr(target, name) is None
+    }
+    return dataclasses.replace(target, **known)
+
+
 def check_same_spots(X, target):
     """Refuse an X and a target that are not row by row the same spots.
 
@@ -94,7 +106,12 @@ def check_same_spots(X, target):
         if of_X is None or of_target is None or np.array_equal(of_X, of_target):
             continue
         if name == _keys.SECTION and set(of_X.tolist()) == {checks.ONE_SECTION}:
-            continue  # patches of one section may go without its name
+            if len(np.unique(of_target)) == 1:
+                continue  # patches of one section may go without its name
+            raise ValueError(
+                f"X names no sections, but y.obs has {len(np.unique(of_target))}: give the "
+                "SpotPatches section=, so that a section is seen as one."
+            )
         row = np.flatnonzero((of_X != of_target).reshape(n_spots, -1).any(axis=1))[0]
         raise ValueError(
             f"the rows of X and y are not the same spots: row {row} has {name} {of_X[row]} in X "

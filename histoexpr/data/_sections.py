@@ -6,8 +6,8 @@ import numpy as np
 def split_sections(n_spots, section, positions, max_section_spots):
     """The spots of each section, those of a large one in fixed tiles.
 
-    Within a section, spots stand in the order of their positions, so that what a method makes of
-    a section does not depend on the order in which its spots came.
+    Sections stand in the order of their names, spots within them in that of their positions, so
+    that what a method learns does not depend on the order in which spots came.
 
     Parameters
     ----------
@@ -32,12 +32,12 @@ def split_sections(n_spots, section, positions, max_section_spots):
     """
     names = np.zeros(n_spots, dtype=int) if section is None else section
     parts = []
-    for name in dict.fromkeys(names.tolist()):
+    for name in np.unique(names):
         rows = np.flatnonzero(names == name)
         if positions is None:
             if len(rows) > max_section_spots:
                 raise ValueError(
-                    f"section {name!r} has {len(rows)} spots, more than max_section_spots="
+                    f"section {str(name)!r} has {len(rows)} spots, more than max_section_spots="
                     f"{max_section_spots}, and no positions to cut it into tiles by; carry "
                     "positions (SpotPatches, adata.obs) or raise max_section_spots."
                 )

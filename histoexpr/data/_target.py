@@ -28,7 +28,8 @@ def unpack_target(y, cell_type_key=_keys.CELL_TYPE):
     ------
     ValueError
         If there are no spots or no genes, gene names repeat, an array holds NaN or infinity,
-        the section is missing for some spots, or grid coordinates are missing, negative or not
+        the section is missing for some spots or holds several patients, or grid coordinates
+        are missing, negative or not
         whole numbers for some.
     TypeError
         If ``y`` is neither an AnnData nor an array of numbers.
@@ -57,13 +58,15 @@ def _unpack_adata(adata, cell_type_key):
         matrix = scipy.sparse.csr_matrix(matrix)  # not csr_array, which scanpy mistakes
     else:
         matrix = np.asarray(matrix)
+    section, patient = _sections(adata.obs), _column(adata.obs, _keys.PATIENT)
+    _check_one_patient_a_section(section, patient)
     return SpotTarget(
         matrix=matrix,
         genes=genes,
         from_adata=True,
         positions=_positions(adata.obs),
-        section=_sections(adata.obs),
-        patient=_column(adata.obs, _keys.PATIENT),
+        section=section,
+        patient=patient,
         cell_type=_column(adata.obs, cell_type_key),
     )
 
@@ -136,6 +139,18 @@ def _sections(obs):
             "spots."
         )
     return section
+
+
+def _check_one_patient_a_section(section, patient):
+    if section is None or patient is None:
+        return
+    pairs = np.unique(np.column_stack([section, patient]), axis=0)
+    names, patients = np.unique(pairs[:, 0], return_counts=True)
+    if (patients > 1).any():
+        raise ValueError(
+            f"sections {name_some(names[patients > 1])} hold spots of more than one patient: a "
+            "section is one piece of tissue. Name sections uniquely, e.g. patient + section."
+        )
 
 
 def _positions(obs):

@@ -65,6 +65,8 @@ class GR2ST(RetrievalMixin, BaseExpressionRegressor):
     -----
     Departures from the authors' code:
 
+    - The release normalises patches to one reference (Reinhard) before Phikon-v2 sees them; here
+      that is a step of its own, StainNormalizer.
     - The release makes a new optimiser at every epoch, which forgets Adam's moments; here one
       serves the whole run.
     - The release writes zeros for a missing feature file; here features are an argument, and NaN

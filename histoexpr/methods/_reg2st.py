@@ -26,7 +26,8 @@ class Reg2ST(DecoderMixin, RetrievalMixin, BaseExpressionRegressor):
     {phikon_featurizer}
     predict_by : {"decoder", "retrieval"}, default="decoder"
         "decoder" is the paper's. "retrieval" searches the training spots that the gene branch
-        embedded, needs no positions, and predicts each spot alone. It may be set after fit.
+        embedded, needs no positions at predict, and predicts each spot alone. It may be set
+        after fit.
     hidden_dim : int, default=1024
         Width of the branches and the decoder, a multiple of `n_heads`.
     n_layers : int, default=6
@@ -69,10 +70,12 @@ class Reg2ST(DecoderMixin, RetrievalMixin, BaseExpressionRegressor):
     - Position tables are as long as the training data needs (the release: 64 rows); a position
       beyond them at predict counts as the last one.
     - The warm-up rises linearly from a tenth of the learning rate.
-    - A target that is an array has no counts: the loss then has no ZINB term.
+    - A target that is an array has no counts: the loss then has no ZINB term. A spot without any
+      counts has the size factor of one count.
     """
 
     _whole_sections = True
+    _decodes = True  # by default, and whenever predict_by is set so after fit
 
     _parameter_constraints = {
         **BaseExpressionRegressor._parameter_constraints,
@@ -117,6 +120,7 @@ class Reg2ST(DecoderMixin, RetrievalMixin, BaseExpressionRegressor):
 
     def predict(self, X):
         """Predict expression, as `predict_by` says: see DecoderMixin and RetrievalMixin."""
+        self._validate_params()  # predict_by may have been set after fit
         by = DecoderMixin if self.predict_by == "decoder" else RetrievalMixin
         return by.predict(self, X)
 
@@ -127,7 +131,7 @@ class Reg2ST(DecoderMixin, RetrievalMixin, BaseExpressionRegressor):
         if not target.from_adata:
             return {}
         counts = ExpressionTransformer(self.genes_, normalize=None, log=None).fit_transform(target)
-        totals = counts.sum(axis=1)
+        totals = np.maximum(counts.sum(axis=1), 1)  # a mean times 0 has no logarithm
         return {"counts": counts, "size_factors": totals / _section_medians(target, totals)}
 
     def _make_module(self, n_features, n_genes, grid_shape):
@@ -158,9 +162,9 @@ class Reg2ST(DecoderMixin, RetrievalMixin, BaseExpressionRegressor):
 
 
 def _section_medians(target, totals):
-    """The median total of each spot's section; 1 where it is 0."""
+    """The median total of each spot's section."""
     section = np.zeros(len(totals)) if target.section is None else target.section
     medians = np.empty_like(totals)
     for name in np.unique(section):
         medians[section == name] = np.median(totals[section == name])
-    return np.where(medians > 0, medians, 1)
+    return medians

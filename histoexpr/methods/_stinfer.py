@@ -22,8 +22,8 @@ class StInfer(RetrievalMixin, DecoderMixin, BaseExpressionRegressor):
     Parameters
     ----------
     featurizer : str, transformer or None, default="resnet50"
-        Images to features; the release knows vgg16, densenet121, resnet18, resnet50 and
-        resnext50_32x4d. None: X holds features.
+        Images to features; the release knows vgg16, densenet121, resnet18 and
+        resnet50. None: X holds features.
     predict_by : {"retrieval", "regression"}, default="retrieval"
         "regression" trains a projection head and a linear layer on the features.
     projection_dim : int, default=256
@@ -94,6 +94,14 @@ class StInfer(RetrievalMixin, DecoderMixin, BaseExpressionRegressor):
         check_is_fitted(self)
         by = RetrievalMixin if isinstance(self.module_, FeatureSpace) else DecoderMixin
         return by.predict(self, X)
+
+    @property
+    def _learns(self):
+        return self.predict_by == "regression"
+
+    @property
+    def _decodes(self):
+        return self.predict_by == "regression"
 
     def _make_module(self, n_features, n_genes, grid_shape):
         if self.predict_by == "retrieval":

@@ -7,7 +7,6 @@ from ._end_to_end import EndToEnd
 from ._feature_space import FeatureSpace, RegressionHead
 from ._graph import GraphAttention, functional_edges, spatial_edges, strongest
 from ._heads import PositionEmbedding, ProjectionHead, symmetric_info_nce
-from ._neighbor_weights import pooled_weights
 from ._reg2st import Reg2STModule
 from ._spot_encoders import CellTypeEmbedding, GraphSpotEncoder, SpotEncoder
 from ._zinb import ZINB, ZINBHead, zinb_loss
@@ -31,7 +30,6 @@ __all__ = [
     "ZINB",
     "ZINBHead",
     "functional_edges",
-    "pooled_weights",
     "spatial_edges",
     "strongest",
     "symmetric_info_nce",

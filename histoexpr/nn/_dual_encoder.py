@@ -22,6 +22,9 @@ class DualEncoder(nn.Module):
         Divides the logits of the contrastive loss.
     """
 
+    #: Whether `embed_spot` reads the features of a spot's own image.
+    spots_have_features = False
+
     def __init__(self, image_encoder, spot_encoder, temperature=1.0):
         super().__init__()
         self.image_encoder = image_encoder

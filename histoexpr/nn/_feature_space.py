@@ -10,6 +10,8 @@ from ._heads import ProjectionHead
 class FeatureSpace(nn.Module):
     """The features as they are: nothing to learn, images and spots alike."""
 
+    spots_have_features = True
+
     def embed_image(self, batch: SpotBatch):
         """The features: float32 (n_spots, n_features)."""
         return batch.features
@@ -31,6 +33,7 @@ class RegressionHead(nn.Module):
     """
 
     position = None
+    spots_have_features = True
 
     def __init__(self, n_features, n_genes, projection_dim=256, dropout=0.5):
         super().__init__()

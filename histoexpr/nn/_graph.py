@@ -192,7 +192,7 @@ head_dim).
         order = targets.argsort(stable=True)
         sources, targets = sources[order], targets[order]
         with autocast(x.device, "float32"):
-            messages = self.linear(x.float()).unflatten(1, (n_heads, -1)).transpose(0, 1)
+            messages = self.linear(wide(x)).unflatten(1, (n_heads, -1)).transpose(0, 1)
             logits = F.leaky_relu(
                 (messages @ self.source[:, :, None])[:, sources, 0]
                 + (messages @ self.target[:, :, None])[:, targets, 0],

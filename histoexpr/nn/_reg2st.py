@@ -47,6 +47,8 @@ class Reg2STModule(nn.Module):
         If ``hidden_dim`` is not a multiple of ``n_heads``.
     """
 
+    spots_have_features = False
+
     #: What the terms of the loss are multiplied by.
     loss_weights = {"contrastive": 0.5, "mse": 1.0, "projection": 1.0, "zinb": 0.25}
 

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from .._types import SpotBatch
 from ..utils._torch import autocast
-from ._graph import GraphAttention, functional_edges
+from ._graph import GraphAttention, functional_edges, wide
 from ._heads import PositionEmbedding, ProjectionHead
 
 
@@ -177,8 +177,8 @@ class GraphSpotEncoder(nn.Module):
     def _functional_edges(self, x, batch):
         with autocast(x.device, "float32"):
             return functional_edges(
-                self.functional_head(x.float()),
-                self.functional_tail(x.float()),
+                self.functional_head(wide(x)),
+                self.functional_tail(wide(x)),
                 self.n_partners,
                 self.temperature,
                 batch.cell_type,

@@ -135,8 +135,6 @@ class StainNormalizer(TransformerMixin, BaseEstimator):
         ------
         ValueError
             If X holds no images, nothing in them is tissue, or they are normalised already.
-        ImportError
-            If the method needs scikit-image and it is not installed.
         """
         X = self._check(X)
         names = list(X.section_images) if self.scope == _keys.SECTION else []

@@ -17,11 +17,12 @@ def learning_rate(epoch, *, schedule, lr, min_lr, warmup_epochs, max_epochs):
     """The learning rate of an epoch, counted from 0.
 
     A linear rise over ``warmup_epochs`` epochs, which ends at ``lr``; after it ``lr``
-    throughout ("constant"), or half a cosine down to ``min_lr`` at the last epoch ("cosine").
+    throughout ("constant"), or half a cosine down towards ``min_lr``, which it
+    would reach after the last epoch ("cosine").
     """
     if epoch < warmup_epochs:
         return lr * (epoch + 1) / warmup_epochs
     if schedule == "constant":
         return lr
-    done = (epoch - warmup_epochs) / max(1, max_epochs - 1 - warmup_epochs)
+    done = (epoch - warmup_epochs) / (max_epochs - warmup_epochs)
     return min_lr + (lr - min_lr) * (1 + math.cos(math.pi * done)) / 2

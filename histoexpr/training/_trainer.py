@@ -207,6 +207,10 @@ class Trainer(BaseEstimator):
                     if path is not None:
                         run.save(path)
         run.finish()
+        if not all(torch.isfinite(weight).all() for weight in module.parameters()):
+            raise FloatingPointError(
+                "training left weights that are not finite; lower lr or set max_grad_norm."
+            )
         self.history_ = run.history
         self.best_epoch_ = run.best_epoch
         self.validation_groups_ = held_out

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from histoexpr import (
     GR2ST,
+    ExpressionTransformer,
     MclSTExp,
     Reg2ST,
     SpotFeatures,
@@ -21,6 +22,7 @@ from histoexpr import (
     TextureFeaturizer,
     Trainer,
 )
+from histoexpr.data import split_sections
 from histoexpr.datasets import make_spatial_expression
 from histoexpr.metrics import pearson_per_gene, pearson_scorer
 
@@ -104,12 +106,12 @@ def test_pipelines_work_or_say_what_they_lose(name, cohort, data):
     images, adata = cohort
     _, _, test = data
     pipeline = make_pipeline(TextureFeaturizer(), StandardScaler(), methods()[name])
-    pipeline.fit(images[~test], adata[~test])
-    if name == "Reg2ST":  # its decoder needs the positions that the scaler forgets
+    if name.startswith("Reg2ST"):  # its decoder needs the positions that the scaler forgets
         with pytest.raises(ValueError, match="carries none.*put scalers and featurizers into"):
-            pipeline.predict(images[test])
-    else:
-        assert np.isfinite(pipeline.predict(images[test])).all()
+            pipeline.fit(images[~test], adata[~test])
+        return
+    pipeline.fit(images[~test], adata[~test])
+    assert np.isfinite(pipeline.predict(images[test])).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -136,8 +138,6 @@ def test_neither_order_nor_batch_size_matters_at_fit(name, data):
     train = np.flatnonzero(~test)
     plain = methods()[name].fit(X[train], adata[train]).predict(X[test])
     shuffled = np.random.default_rng(0).permutation(train)
-    # Sections keep their order of appearance, which decides the order of the batches.
-    shuffled = shuffled[np.argsort(X.section[shuffled], kind="stable")]
     other = methods(trainer=clone(QUICK).set_params(batch_size=7))[name]
     other.fit(X[shuffled], adata[shuffled])
     np.testing.assert_allclose(other.predict(X[test]), plain, rtol=1e-3, atol=1e-3)
@@ -147,11 +147,19 @@ def test_neither_order_nor_batch_size_matters_at_fit(name, data):
 def test_large_sections_are_cut_into_tiles(name, data):
     X, adata, test = data
     model = methods()[name].set_params(max_section_spots=20).fit(X[~test], adata[~test])
-    assert np.isfinite(model.predict(X[test])).all()
+    whole = model.predict(X[test])
+    # The same tiles come of the same section, whatever the order; each is predicted by itself.
+    for rows in split_sections(len(whole), X.section[test], X.positions[test], 20):
+        rows = np.random.default_rng(0).permutation(rows)
+        assert len(rows) <= 20
+        np.testing.assert_allclose(model.predict(X[test][rows]), whole[rows], atol=1e-6)
     bare = adata[~test].copy()
     del bare.obs["array_row"], bare.obs["array_col"]
     with pytest.raises(ValueError, match="more than max_section_spots=20, and no positions"):
         clone(model).fit(X.features[~test], bare)
+    # What the target lacks is taken from X.
+    again = clone(model).fit(X[~test], bare)
+    np.testing.assert_array_equal(again.predict(X[test]), whole)
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +222,16 @@ def test_a_section_of_one_spot_and_sections_below_k(data):
         assert np.isfinite(model.predict(X[test][:1])).all(), name
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_spots_without_counts_survive(name, data):
+    X, adata, test = data
+    train = adata[~test].copy()
+    counts = train.X.toarray()
+    counts[[0, 7]] = 0
+    train.X = counts
+    assert np.isfinite(methods()[name].fit(X[~test], train).predict(X[test])).all()
+
+
 def test_positions_beyond_the_tables_count_as_the_last(data):
     X, adata, test = data
     model = methods()["Reg2ST"].fit(X[~test], adata[~test])
@@ -237,6 +255,38 @@ def test_missing_and_unknown_cell_types_add_nothing(data):
     assert list(model.cell_types_) == [""]
     train.obs["other"] = "one"
     assert list(model.set_params(cell_type_key="other").fit(X[~test], train).cell_types_) == ["one"]
+
+
+def test_sections_of_x_hold_where_the_target_names_none(data):
+    X, adata, test = data
+    bare = adata[~test].copy()
+    del bare.obs["section"], bare.obs["patient"]
+    for name in WHOLE_SECTIONS:
+        named = methods()[name].fit(X[~test], adata[~test]).predict(X[test])
+        np.testing.assert_array_equal(methods()[name].fit(X[~test], bare).predict(X[test]), named)
+
+
+def test_a_section_is_of_one_patient(data):
+    X, adata, _ = data
+    reused = adata.copy()
+    reused.obs["section"] = "1"
+    with pytest.raises(ValueError, match="'1' hold spots of more than one patient"):
+        MclSTExp(None).fit(X.features, reused)
+
+
+def test_decoders_have_no_use_for_other_retrieved_expression(data):
+    X, adata, test = data
+    other = SpotRetriever(expression=ExpressionTransformer(normalize="gene"))
+    for name in ("Reg2ST", "StInfer regression"):
+        with pytest.raises(ValueError, match="expression= has no place there"):
+            methods()[name].set_params(retriever=other).fit(X[~test], adata[~test])
+
+
+def test_a_predict_by_set_after_fit_is_checked(data):
+    X, adata, test = data
+    model = methods()["Reg2ST"].fit(X[~test], adata[~test])
+    with pytest.raises(ValueError, match="'predict_by' parameter of Reg2ST"):
+        model.set_params(predict_by="decode").predict(X[test])
 
 
 def test_reg2st_refuses_widths_its_heads_cannot_share(data):

@@ -266,7 +266,7 @@ def test_refusals(features, split):
     beyond.obs["array_col"] = -1
     refused(model, train, beyond, ValueError, "whole numbers of at least 0")
     renamed = adata.copy()
-    renamed.obs["section"] = "Z9"
+    renamed.obs["section"] = "Z" + renamed.obs["section"].astype(str)
     refused(STco(tiny_backbone()), images, renamed, ValueError, "not the same spots.*section")
     swapped = adata[::-1].copy()
     refused(STco(tiny_backbone()), images, swapped, ValueError, "not the same spots")

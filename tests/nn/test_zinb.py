@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import nbinom
 
-from histoexpr.nn import ZINB, ZINBHead, pooled_weights, zinb_loss
+from histoexpr.nn import ZINB, ZINBHead, zinb_loss
 
 
 @pytest.mark.parametrize("size_factors", [None, [0.5, 1.0, 1.5, 4.0]])
@@ -44,10 +44,3 @@ def test_loss_and_gradient_stay_finite(scale):
     loss = zinb_loss(counts, head(scale * torch.randn(6, 4)), torch.linspace(0.01, 50, 6))
     loss.backward()
     assert loss.isfinite() and all(p.grad.isfinite().all() for p in head.parameters())
-
-
-def test_pooled_weights_look_at_all_queries_together():
-    distances = torch.tensor([[0.1, 0.3], [0.2, 0.4]])
-    expected = torch.tensor([[0.45, 0.35], [0.4, 0.3]])
-    torch.testing.assert_close(pooled_weights(distances), expected)
-    torch.testing.assert_close(pooled_weights(torch.zeros(2, 2)), torch.full((2, 2), 0.5))
