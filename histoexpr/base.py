@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
-from sklearn.utils import check_array
 from sklearn.utils._param_validation import HasMethods
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from . import _keys
+from ._featurized import FeaturizerMixin
 from ._spots import (
     blocks,
     exact,
@@ -20,10 +20,8 @@ from ._spots import (
     spot_batch,
 )
 from .data import (
-    SpotFeatures,
     SpotPatches,
     carried,
-    check_images,
     check_same_spots,
     completed,
     split_sections,
@@ -38,7 +36,9 @@ from .utils._torch import draw_seed, isolated_seed
 
 
 @shared_docs
-class BaseExpressionRegressor(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
+class BaseExpressionRegressor(
+    FeaturizerMixin, ExpressionTargetMixin, RegressorMixin, BaseEstimator
+):
     """Base of the methods: images or features in, expression out.
 
     A method gives these hooks and mixes in how it predicts:
@@ -64,7 +64,7 @@ class BaseExpressionRegressor(ExpressionTargetMixin, RegressorMixin, BaseEstimat
     _decodes = False
 
     _parameter_constraints = {
-        "featurizer": [str, HasMethods(["fit", "transform"]), None],
+        **FeaturizerMixin._parameter_constraints,
         "expression": [HasMethods(["fit", "transform"]), None],
         "trainer": [Trainer, None],
         "random_state": ["random_state"],
@@ -189,18 +189,6 @@ class BaseExpressionRegressor(ExpressionTargetMixin, RegressorMixin, BaseEstimat
         spots = spot_batch(self._features(X), positions=carried(X, "positions"))
         return spots, carried(X, _keys.SECTION)
 
-    def _features(self, X):
-        """The features of images; what a featurizer gives is not taken on trust."""
-        if self.featurizer_ is None:
-            return X
-        features = check_array(self.featurizer_.transform(X), input_name="features")
-        if len(features) != len(X):
-            raise ValueError(
-                f"featurizer={self.featurizer!r} gave {len(features)} rows of features for "
-                f"{len(X)} images; it must give one for each."
-            )
-        return features
-
     def _batches(self, spots, section):
         """Batches for the module, and the rows of each; None for all rows in one batch."""
         if not self._whole_sections:
@@ -208,18 +196,6 @@ class BaseExpressionRegressor(ExpressionTargetMixin, RegressorMixin, BaseEstimat
         positions = None if spots.positions is None else spots.positions.numpy()
         rows = split_sections(len(spots), section, positions, self.max_section_spots)
         return [self._complete(spots[torch.as_tensor(part)]) for part in rows], rows
-
-    def _check_X(self, X, reset):
-        if self.featurizer is not None:
-            return check_images(X)
-        if len(getattr(X, "shape", ())) == 4:
-            raise ValueError(
-                f"X holds images, of shape {tuple(X.shape)}, but featurizer=None expects features "
-                "of shape (n_spots, n_features): pass featurizer='densenet121' (or any timm "
-                "name), or put a featurizer before this step."
-            )
-        checked = validate_data(self, X, dtype=np.float32, order="C", reset=reset)
-        return SpotFeatures.of(X, checked) if isinstance(X, SpotFeatures) else checked
 
     # Hooks, with what most methods do.
 
@@ -242,11 +218,6 @@ class BaseExpressionRegressor(ExpressionTargetMixin, RegressorMixin, BaseEstimat
 
     def _after_fit(self, batches, rows, target, expression):
         """Use the trained module, e.g. to index the training spots."""
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = self.featurizer is None
-        return tags
 
 
 @shared_docs
