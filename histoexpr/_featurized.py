@@ -5,7 +5,9 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import validate_data
 
+from ._spots import seeded
 from .data import SpotFeatures, check_images
+from .featurizers import check_featurizer
 
 
 class FeaturizerMixin:
@@ -27,6 +29,13 @@ class FeaturizerMixin:
             )
         checked = validate_data(self, X, dtype=np.float32, order="C", reset=reset)
         return SpotFeatures.of(X, checked) if isinstance(X, SpotFeatures) else checked
+
+    def _fit_features(self, X, seed):
+        """Fit the featurizer, which is frozen, and compute the features of the training images."""
+        self.featurizer_ = seeded(check_featurizer(self.featurizer), seed)
+        if self.featurizer_ is not None:
+            self.featurizer_.fit(X)
+        return self._features(X)
 
     def _features(self, X):
         """The features of images; what a featurizer gives is not taken on trust."""

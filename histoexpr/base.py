@@ -114,8 +114,7 @@ class BaseExpressionRegressor(
                 one_each = self._whole_sections and target.section is None and groups is not None
                 self.trainer_.check(groups[:1] if one_each else groups)
             self._prepare(target)
-            self.featurizer_ = seeded(check_featurizer(self.featurizer), seed)
-            features, images = self._fit_features(X)
+            features, images = self._learn_features(X, seed)
             spots = spot_batch(
                 features,
                 images,
@@ -163,15 +162,13 @@ class BaseExpressionRegressor(
             self.featurizer_.end_training()
         self.history_ = self.trainer_.history_
 
-    def _fit_features(self, X):
+    def _learn_features(self, X, seed):
         """Features of the training images; zeros and the images, where a backbone is trained."""
-        if getattr(self.featurizer_, "trainable", False):
-            self.featurizer_.build(X)
-            images = X if isinstance(X, SpotPatches) else SpotPatches.from_arrays(X)
-            return np.zeros((len(X), self.featurizer_.n_features_out_)), images
-        if self.featurizer_ is not None:
-            self.featurizer_.fit(X)
-        return self._features(X), None
+        if not getattr(self.featurizer, "trainable", False):
+            return self._fit_features(X, seed), None
+        self.featurizer_ = seeded(check_featurizer(self.featurizer), seed).build(X)
+        images = X if isinstance(X, SpotPatches) else SpotPatches.from_arrays(X)
+        return np.zeros((len(X), self.featurizer_.n_features_out_)), images
 
     def _with_features(self, batch):
         """A batch with the features of its images, now that their backbone is trained."""

@@ -15,8 +15,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A file imports only from what stands before its own place.
 LAYERS = (
-    "_version _keys _types utils data nn metrics preprocessing featurizers training retrieval "
-    "datasets _spots base methods io plotting testing"
+    "_version _keys _types utils data nn preprocessing metrics featurizers training retrieval "
+    "datasets _spots _folds _featurized base calibration methods io model_selection slides plotting report "
+    "cli testing"
 ).split()
 
 LAZY = {"scanpy", "anndata", "pandas", "timm", "faiss", "matplotlib", "torch", "sklearn", "skimage"}

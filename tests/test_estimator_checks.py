@@ -6,6 +6,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from histoexpr import (
     GR2ST,
     ExpressionTargetRegressor,
+    LinearProbe,
     MclSTExp,
     Reg2ST,
     SpotRetriever,
@@ -27,6 +28,7 @@ ESTIMATORS = [
     Reg2ST(predict_by="retrieval", hidden_dim=16, n_layers=1, trainer=QUICK),
     SpotRetriever(),
     ExpressionTargetRegressor(Ridge()),
+    LinearProbe(featurizer=None),
 ]
 
 

@@ -1,0 +1,56 @@
+"""Folds inside the training spots: what is chosen in a fit is chosen on groups left out."""
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.model_selection import GroupKFold, KFold
+
+from ._spots import held_out_groups
+
+
+def training_folds(target, n_splits, seed):
+    """Folds that leave out whole groups of the training spots.
+
+    Patients when there are several; else sections; else, of one section, blocks of neighbouring
+    spots (an adjacent spot is no independent one); without positions, random spots.
+
+    Parameters
+    ----------
+    target : SpotTarget
+        With what is known of sections, patients and positions.
+    n_splits : int
+        The most folds; with fewer groups, one is left out at a time.
+    seed : int
+        Decides blocks and random spots.
+
+    Returns
+    -------
+    list of (train, test), pairs of ndarray of int64
+        Rows of the target.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two spots.
+    """
+    n_spots = len(target)
+    if n_spots < 2:
+        raise ValueError(
+            f"n_samples={n_spots}: at least 2 spots are needed, one to learn from and one to "
+            "choose settings on."
+        )
+    groups = held_out_groups(target)
+    if groups is None or len(np.unique(groups)) < 2:
+        groups = _blocks(target.positions, n_splits, seed)
+    if groups is None:
+        folds = KFold(min(n_splits, n_spots), shuffle=True, random_state=seed)
+        return list(folds.split(np.zeros(n_spots)))
+    n_splits = min(n_splits, len(np.unique(groups)))
+    return list(GroupKFold(n_splits).split(np.zeros(n_spots), groups=groups))
+
+
+def _blocks(positions, n_blocks, seed):
+    """A block of neighbouring spots for each spot; None where there are not enough places."""
+    places = 0 if positions is None else len(np.unique(positions, axis=0))
+    if places < max(n_blocks, 2):
+        return None
+    return KMeans(n_blocks, n_init=1, random_state=seed).fit_predict(positions.astype(float))
