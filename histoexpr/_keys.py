@@ -12,6 +12,7 @@ ARRAY_ROW = "array_row"
 ARRAY_COL = "array_col"
 CELL_TYPE = "cell_type"
 DOMAIN = "domain"
+MEASURED = "measured"  # in varm: genes x sections, False where a zero is no measurement
 UNS = "histoexpr"
 
 # What a missing name in a column of ``obs`` becomes.
