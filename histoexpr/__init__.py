@@ -32,6 +32,8 @@ _HOME = {
     "ExpressionTransformer": "preprocessing",
     "PatchAugment": "preprocessing",
     "StainNormalizer": "preprocessing",
+    "ContextFeaturizer": "featurizers",
+    "NeighborFeatures": "featurizers",
     "TextureFeaturizer": "featurizers",
     "TimmFeaturizer": "featurizers",
     "Trainer": "training",

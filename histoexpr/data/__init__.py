@@ -4,11 +4,15 @@ from ._check import carried, check_images, check_same_spots, completed, reading_
 from ._features import SpotFeatures
 from ._finer_grid import finer_grid
 from ._images import clear_image_cache
+from ._neighborhood import neighborhood, spot_pitch
 from ._patches import SpotPatches
 from ._sections import split_sections
+from ._slides import Slide, open_slide
 from ._target import check_positions, unpack_target
+from ._views import field_of_view
 
 __all__ = [
+    "Slide",
     "SpotFeatures",
     "SpotPatches",
     "carried",
@@ -17,8 +21,12 @@ __all__ = [
     "check_same_spots",
     "clear_image_cache",
     "completed",
+    "field_of_view",
     "finer_grid",
+    "neighborhood",
+    "open_slide",
     "reading_order",
     "split_sections",
+    "spot_pitch",
     "unpack_target",
 ]

@@ -132,23 +132,10 @@ def _read_tiff(file, path, header_only):
 
     try:
         with tifffile.TiffFile(file) as tiff:
-            if not tiff.series:
-                raise ValueError(f"{path!r} is a broken TIFF file: it holds no image.")
-            series, page = tiff.series[0], tiff.pages[0]
-            plain = {tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB}
-            if page.compression == tifffile.COMPRESSION.JPEG:
-                plain.add(tifffile.PHOTOMETRIC.YCBCR)  # the codec converts it
-            if page.photometric not in plain:
-                return None  # palette, white-is-zero, CMYK
-            sizes = {a: n for a, n in zip(series.axes, series.shape) if n > 1 or a in "YX"}
-            stack = set(sizes) - set("YXSC") or {"S", "C"} <= set(sizes)
-            if stack or sizes.get("C", 3) != 3:  # 4 separate channels are fluorescence, not RGBA
-                raise ValueError(
-                    f"{path!r} holds a stack with axes {series.axes} and shape {series.shape}; "
-                    "one grey, RGB or RGBA plane is needed. Save the H&E plane alone."
-                )
-            one_pixel = np.zeros((1, 1, sizes.get("S", sizes.get("C", 1))), series.dtype)
-            to_rgb(one_pixel, repr(path))  # refuses dtype and channels before anything is decoded
+            found = tiff_plane(tiff, path)
+            if found is None:
+                return None
+            series, sizes = found
             if header_only:
                 return sizes["X"], sizes["Y"]
             array = _decode_series(series, path)
@@ -159,6 +146,48 @@ def _read_tiff(file, path, header_only):
             return np.ascontiguousarray(to_rgb(array.transpose(order), repr(path)))
     except tifffile.TiffFileError as error:
         raise ValueError(f"{path!r} is a broken TIFF file ({error}).") from error
+
+
+def tiff_plane(tiff, path):
+    """The series of a TIFF that holds its picture; no pixel is decoded for it.
+
+    Parameters
+    ----------
+    tiff : tifffile.TiffFile
+    path : str
+        For the messages.
+
+    Returns
+    -------
+    (tifffile.TiffPageSeries, dict of str to int) or None
+        The series, and its axes ("Y", "X" and perhaps "S" or "C") with their sizes, in order.
+        None for what Pillow reads: palette, white-is-zero, CMYK.
+
+    Raises
+    ------
+    ValueError
+        If it holds no image, a stack, or one that is not 8-bit grey or colour.
+    """
+    from tifffile import COMPRESSION, PHOTOMETRIC
+
+    if not tiff.series:
+        raise ValueError(f"{path!r} is a broken TIFF file: it holds no image.")
+    series, page = tiff.series[0], tiff.pages[0]
+    plain = {PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB}
+    if page.compression == COMPRESSION.JPEG:
+        plain.add(PHOTOMETRIC.YCBCR)  # the codec converts it
+    if page.photometric not in plain:
+        return None
+    sizes = {a: n for a, n in zip(series.axes, series.shape) if n > 1 or a in "YX"}
+    stack = set(sizes) - set("YXSC") or {"S", "C"} <= set(sizes)
+    if stack or sizes.get("C", 3) != 3:  # 4 separate channels are fluorescence, not RGBA
+        raise ValueError(
+            f"{path!r} holds a stack with axes {series.axes} and shape {series.shape}; "
+            "one grey, RGB or RGBA plane is needed. Save the H&E plane alone."
+        )
+    one_pixel = np.zeros((1, 1, sizes.get("S", sizes.get("C", 1))), series.dtype)
+    to_rgb(one_pixel, repr(path))  # refuses dtype and channels before anything is decoded
+    return series, sizes
 
 
 def _decode_series(series, path):

@@ -24,7 +24,11 @@ class SectionImage(abc.ABC):
         (width, height) in pixels.
     name : str
         What messages call it.
+    mpp : float or None
+        Micrometres per pixel where the image says so, as a slide does.
     """
+
+    mpp = None
 
     def __init__(self, size, name):
         self.size = size
@@ -37,6 +41,24 @@ class SectionImage(abc.ABC):
     @abc.abstractmethod
     def same_as(self, other):
         """Whether both hold the same picture."""
+
+    def cut(self, centres, sizes, out_px, fills):
+        """Cut squares around points, one after the other: see :func:`cut_square`.
+
+        Parameters
+        ----------
+        centres : ndarray of shape (n, 2), dtype float64
+        sizes : ndarray of shape (n,), dtype int64
+        out_px : int
+        fills : ndarray of shape (n, 3), dtype uint8
+
+        Yields
+        ------
+        ndarray of shape (out_px, out_px, 3), dtype uint8
+        """
+        pixels = self.pixels()
+        for centre, size, fill in zip(centres, sizes.tolist(), fills):
+            yield cut_square(pixels, centre, size, out_px, fill)
 
     def __repr__(self):
         return f"<{type(self).__name__} {self.name}, {self.size[0]} x {self.size[1]} px>"
@@ -215,7 +237,7 @@ def cut_square(pixels, centre, size, out_px, fill):
     ndarray of shape (out_px, out_px, 3), dtype uint8
     """
     height, width = pixels.shape[:2]
-    left, top = (int(v) for v in np.floor(centre - size / 2 + 0.5))
+    left, top = corner(centre, size)
     x0, x1 = max(left, 0), min(left + size, width)
     y0, y1 = max(top, 0), min(top + size, height)
     patch = pixels[y0:y1, x0:x1]
@@ -229,6 +251,11 @@ def cut_square(pixels, centre, size, out_px, fill):
         (out_px, out_px), Image.Resampling.BICUBIC
     )
     return np.asarray(resized)
+
+
+def corner(centre, size):
+    """(left, top) pixel of the square of this size around a point."""
+    return tuple(int(v) for v in np.floor(centre - size / 2 + 0.5))
 
 
 class _PixelCache:

@@ -7,7 +7,7 @@ import numpy as np
 from .. import _keys
 from ..utils import name_some
 from . import _patch_checks as checks
-from ._images import SectionImage, cut_square
+from ._images import SectionImage
 from ._target import check_positions
 
 _OF_USER = (_keys.SPATIAL, "positions", _keys.SECTION, _keys.PATIENT, "mpp")
@@ -139,7 +139,8 @@ class SpotPatches:
         ----------
         images : image, or dict of section to image
             An image is an array, a PIL image or a path (JPG, PNG, TIFF); a file is read when
-            its pixels are first needed, once per process.
+            its pixels are first needed, once per process. Of a Slide (`open_slide`) only the
+            squares are read.
         spatial : array-like of shape (n_spots, 2)
             (x, y) of the spot centres, in pixels of these images.
         section, patient : str or array-like of shape (n_spots,), default=None
@@ -147,7 +148,7 @@ class SpotPatches:
         positions : array-like of shape (n_spots, 2), default=None
             (array_col, array_row), whole numbers.
         mpp : float, dict of section to float, or array-like of shape (n_spots,), default=None
-            Micrometres per pixel of the section image.
+            Micrometres per pixel of the section image. None: what a Slide knows of itself.
         patch_size : str, default="224px"
             Side of the square with its unit: ``"224px"`` of the section image or ``"155um"``,
             which needs ``mpp`` and is rounded to whole pixels.
@@ -173,6 +174,8 @@ class SpotPatches:
         spatial = checks.check_spatial(spatial)
         n_spots = len(spatial)
         images, section = checks.match_sections(images, section, n_spots)
+        if mpp is None:
+            mpp = {name: image.mpp for name, image in images.items()}
         mpp = checks.spread_mpp(mpp, section)
         out_px = checks.check_out_px(out_px)
         source = np.zeros(n_spots, np.intp)
@@ -348,16 +351,12 @@ class SpotPatches:
             if isinstance(source, np.ndarray):
                 patches[mine] = source[self._row[rows[mine]]]
                 continue
-            pixels = source.pixels()
-            for i in mine:
-                spot = rows[i]
-                patches[i] = cut_square(
-                    pixels,
-                    self.spatial[spot],
-                    int(self._crop_px[spot]),
-                    self._patch_shape[0],
-                    self._fill[spot],
-                )
+            spots = rows[mine]
+            squares = source.cut(
+                self.spatial[spots], self._crop_px[spots], self._patch_shape[0], self._fill[spots]
+            )
+            for i, square in zip(mine, squares):
+                patches[i] = square
         return patches
 
     def __getstate__(self):

@@ -1,7 +1,17 @@
 """From images to features: (n_spots, height, width, 3) -> (n_spots, n_features)."""
 
 from ._check import check_featurizer
+from ._context import ContextFeaturizer, NeighborFeatures
 from ._texture import TextureFeaturizer
 from ._timm import TimmFeaturizer
+from ._training_patches import TrainingPatches, colours
 
-__all__ = ["TextureFeaturizer", "TimmFeaturizer", "check_featurizer"]
+__all__ = [
+    "ContextFeaturizer",
+    "NeighborFeatures",
+    "TextureFeaturizer",
+    "TimmFeaturizer",
+    "TrainingPatches",
+    "check_featurizer",
+    "colours",
+]

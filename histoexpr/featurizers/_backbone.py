@@ -1,10 +1,12 @@
 """A network with the preprocessing and the pooling that belong to it: uint8 in, features out."""
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-POOLINGS = ("avg", "cls", "cls+mean")
+POOLINGS = ("avg", "cls", "cls+mean", "stages")
+_MOST_STAGES = 5  # of networks that give a map after every block, as many, evenly spaced
 
 
 class Backbone(nn.Module):
@@ -53,6 +55,8 @@ class Backbone(nn.Module):
         pixels = self.preprocess(images)
         if self.pooling is None:
             return self.model(pixels)
+        if self.pooling == "stages":
+            return self._every_stage(pixels)
         maps = self.model.forward_features(pixels)
         if maps.ndim == 4:
             return maps.mean((1, 2) if _channels_last(self.model) else (2, 3))
@@ -61,13 +65,28 @@ class Backbone(nn.Module):
         parts = {"cls": maps[:, 0], "avg": patches.mean(1), "mean": patches.mean(1)}
         return torch.cat([own_norm(parts[name]) for name in self.pooling.split("+")], dim=1)
 
+    def _every_stage(self, pixels):
+        """Mean and deviation of the map after each stage."""
+        _, stages = self.model.forward_intermediates(pixels, output_fmt="NCHW")
+        chosen = np.linspace(0, len(stages) - 1, min(len(stages), _MOST_STAGES)).round()
+        parts = []
+        for i in chosen:
+            deviation, mean = torch.std_mean(stages[int(i)].float(), dim=(2, 3), correction=0)
+            parts += [mean, deviation]
+        return torch.cat(parts, dim=1)
+
 
 def _channels_last(model):
     return str(getattr(model, "output_fmt", "NCHW")).endswith("NHWC")
 
 
 def check_pooling(model, pooling):
-    """Refuse the pooling of a class token that a network does not have."""
+    """Refuse a pooling for which a network lacks the class token, or the way to its stages."""
+    if pooling == "stages" and not hasattr(model, "forward_intermediates"):
+        raise ValueError(
+            f"pooling='stages' needs the maps between the stages, which timm does not give for "
+            f"{type(model).__name__}; use pooling='avg' or None."
+        )
     token = getattr(model, "has_class_token", getattr(model, "cls_token", None) is not None)
     if pooling in ("cls", "cls+mean") and not token:
         raise ValueError(

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from ..data import check_images, reading_order
 from ..utils import import_optional
+from ._training_patches import TrainingPatches
 
 GROUPS = ("stain", "cooccurrence", "lbp", "nuclei")
 STAINS = ("haematoxylin", "eosin")
@@ -69,6 +70,8 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
     patch_shape_ : tuple of int
         Height and width of the patches in fit, in pixels: textures of other sizes or scales do
         not compare.
+    training_patches_ : TrainingPatches
+        Their scale, spacing and colours.
     n_features_out_ : int
 
     See Also
@@ -163,6 +166,7 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
                 f"the patch's side of {smallest}; got {self.distances!r}."
             )
         self.patch_shape_ = tuple(int(n) for n in X.shape[1:3])
+        self.training_patches_ = TrainingPatches.of(X)
         self.n_features_out_ = len(self.get_feature_names_out())
         return self
 
@@ -181,12 +185,14 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If X is not of that form, or its patches are not of the size seen in fit.
+            If X is not of that form, or its patches are not of the size seen in fit, or of a far
+            other scale.
         ImportError
             If scikit-image is not installed.
         """
         check_is_fitted(self)
         X = check_images(X, self.patch_shape_)
+        self.training_patches_.check_scale(X)
         import_optional("skimage", extra="texture", purpose="TextureFeaturizer")
         order = reading_order(X)
         starts = tqdm(

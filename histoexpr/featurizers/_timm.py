@@ -16,6 +16,7 @@ from ..utils._torch import PRECISIONS, autocast, draw_seed, resolve_device
 from ._backbone import POOLINGS, Backbone, check_pooling
 from ._resolve import find_weights, resolve_backbone
 from ._trainable import TrainableMixin
+from ._training_patches import TrainingPatches
 from ._weights import hash_file, hash_state, read_weights
 
 
@@ -50,10 +51,12 @@ class TimmFeaturizer(TrainableMixin, TransformerMixin, BaseEstimator):
         For pixels in 0..1 (red, green, blue). None is what the network was trained with.
     input_size : int or (height, width), default=None
         Pixels that patches are resized to. None is what the network was trained with.
-    pooling : {"avg", "cls", "cls+mean"} or None, default=None
+    pooling : {"avg", "cls", "cls+mean", "stages"} or None, default=None
         None is the network's own pooled output. "avg" is the mean of the last feature map, or of
         the patch tokens; "cls" the class token; "cls+mean" the class token followed by the mean
-        of the patch tokens (Virchow2). Register tokens never count as patch tokens.
+        of the patch tokens (Virchow2). Register tokens never count as patch tokens. "stages" is
+        the mean and standard deviation of the map after each of the network's stages (at most
+        five): colour and texture beside what the network was trained to tell apart.
     batch_size : int, default=32
         Patches computed at once. It bounds the memory and moves features by rounding only.
     device : str or torch.device, default="auto"
@@ -96,6 +99,8 @@ class TimmFeaturizer(TrainableMixin, TransformerMixin, BaseEstimator):
         Width of the features.
     patch_shape_ : tuple (height, width)
         Of the patches in fit, in pixels; patches of another size are refused.
+    training_patches_ : TrainingPatches
+        Their scale, spacing and colours; patches of a far other scale are refused.
     data_config_ : dict
         ``input_size`` (3, height, width) in pixels, ``mean`` and ``std`` for pixels in 0..1, and
         ``interpolation``.
@@ -245,6 +250,7 @@ class TimmFeaturizer(TrainableMixin, TransformerMixin, BaseEstimator):
             self._backbone = Backbone(model, self.data_config_, self.pooling)
             self.n_features_out_ = self._width()
             self.patch_shape_ = tuple(X.shape[1:3])
+            self.training_patches_ = TrainingPatches.of(X)
         return self
 
     def transform(self, X):
@@ -264,13 +270,14 @@ class TimmFeaturizer(TrainableMixin, TransformerMixin, BaseEstimator):
         NotFittedError
             Before fit.
         ValueError
-            If X holds no images, or of another size than in fit, or the weights are no longer
-            those of fit.
+            If X holds no images, or of another size or a far other scale than in fit, or the
+            weights are no longer those of fit.
         OSError
             If the network has to be built again and its weights cannot be had.
         """
         check_is_fitted(self)
         X = check_images(X, self.patch_shape_)
+        self.training_patches_.check_scale(X)
         order = reading_order(X)
         features = np.empty((len(X), self.n_features_out_), dtype=np.float32)
         with tqdm(total=len(X), desc="Features", unit="patch", disable=not self.verbose) as bar:

@@ -173,12 +173,12 @@ class ExpressionTargetMixin:
         spatial = carried(X, _keys.SPATIAL)
         if spatial is not None:
             adata.obsm[_keys.SPATIAL] = np.array(spatial, dtype=np.float64)
-        adata.uns[_keys.UNS] = {
-            "model": type(self).__name__,
-            "units": self.units_,
-            "versions": _versions(),
-        }
+        adata.uns[_keys.UNS] = self._provenance()
         return adata
+
+    def _provenance(self):
+        """What a prediction says of where it comes from."""
+        return {"model": type(self).__name__, "units": self.units_, "versions": _versions()}
 
 
 def _as_float32(matrix):

@@ -1,0 +1,202 @@
+"""Slides in TIFF and OME-TIFF, read tile by tile."""
+
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._decode import tiff_plane, to_rgb
+from ._images import FileImage
+from ._slides import PlainSlide, Slide, square_mpp
+
+_CACHE_BYTES = 2**27  # of decoded tiles: the rows of tiles that a row of patches touches
+_MOST_PIECE = 2**26  # bytes of a decoded tile or strip; in larger ones there is nothing to gain
+# Micrometres per pixel that a microscope gives. Resolution tags often hold those of a printer.
+_PLAUSIBLE_MPP = (0.05, 5.0)
+_MICROMETRES = {"nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
+
+
+def open_tiff(path):
+    """A TIFF as a Slide, tile by tile where it has tiles; see :func:`open_slide`."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            found = tiff_plane(tiff, path)
+            if found is None:  # palette, white-is-zero, CMYK: Pillow reads it as a whole
+                return PlainSlide(FileImage(path))
+            series, sizes = found
+            mpp = _read_mpp(tiff)
+            levels = [_Level.of(level, sizes) for level in series.levels]
+    except tifffile.TiffFileError as error:
+        raise ValueError(f"{path!r} is a broken TIFF file ({error}).") from error
+    if levels[0].tile_bytes > _MOST_PIECE:
+        return PlainSlide(FileImage(path), mpp)
+    for level in levels:
+        level.check_whole(path)
+    return TiffSlide(path, levels, mpp)
+
+
+class TiffSlide(Slide):
+    """A tiled or finely striped TIFF."""
+
+    def __init__(self, path, levels, mpp):
+        super().__init__(path, path, [level.size for level in levels], mpp)
+        self._levels = levels
+        self._tiles = _TileCache(_CACHE_BYTES)
+
+    def _read_level(self, level, x0, y0, x1, y1):
+        pixels = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
+        width, height = self._levels[level].tile
+        with open(self.path, "rb") as file:  # a handle of its own: threads do not share a place
+            for row in range(y0 // height, -(-y1 // height)):
+                for col in range(x0 // width, -(-x1 // width)):
+                    left, top = col * width, row * height
+                    tile = self._tile(file, level, row, col)
+                    part = tile[max(y0 - top, 0) : y1 - top, max(x0 - left, 0) : x1 - left]
+                    y, x = max(top - y0, 0), max(left - x0, 0)
+                    pixels[y : y + part.shape[0], x : x + part.shape[1]] = part
+        return pixels
+
+    def _tile(self, file, level, row, col):
+        key = level, row, col
+        tile = self._tiles.get(key)
+        if tile is None:
+            tile = self._levels[level].read_tile(file, row, col, self.path)
+            self._tiles.put(key, tile)
+        return tile
+
+
+@dataclass(frozen=True)
+class _Level:
+    """A level of the pyramid: where its tiles lie in the file, and how they are decoded.
+
+    ``planes`` are (page, number of the page's first tile in the plane): one that holds all
+    channels, or one for each channel.
+    """
+
+    size: tuple  # (width, height)
+    tile: tuple  # (width, height)
+    planes: list
+    n_samples: int  # in a plane
+
+    @classmethod
+    def of(cls, series, sizes):
+        level = dict(zip(series.axes, series.shape))
+        size = level["X"], level["Y"]
+        pages = [page.aspage() for page in series.pages if page is not None]
+        page = pages[0]
+        tile = (page.tilewidth, page.tilelength)
+        if not page.is_tiled:
+            tile = (size[0], min(page.rowsperstrip, size[1]))
+        n_planes = 3 if "C" in sizes or list(sizes)[0] == "S" else 1
+        n_tiles = -(-size[0] // tile[0]) * -(-size[1] // tile[1])
+        if len(pages) == n_planes:
+            planes = [(page, 0) for page in pages]
+        else:
+            planes = [(page, plane * n_tiles) for plane in range(n_planes)]
+        for page in pages:  # read while the file is open
+            page.decode, page.dataoffsets, page.databytecounts, page.jpegtables, page.jpegheader
+        return cls(size, tile, planes, sizes.get("S", 1) if n_planes == 1 else 1)
+
+    @property
+    def tile_bytes(self):
+        return self.tile[0] * self.tile[1] * self.n_samples * len(self.planes)
+
+    def check_whole(self, path):
+        """Refuse a file that ends before its tiles do."""
+        length = os.path.getsize(path)
+        for page, _ in self.planes:
+            ends = np.add(page.dataoffsets, page.databytecounts, dtype=np.int64)
+            if len(ends) and ends.max() > length:
+                raise ValueError(
+                    f"{path!r} is cut short: {int((ends > length).sum())} of {len(ends)} pieces "
+                    "of the image lie beyond its end. Copy or download it again."
+                )
+
+    def read_tile(self, file, row, col, path):
+        """A tile as (height, width, 3) uint8; white where the file leaves it out."""
+        index = row * -(-self.size[0] // self.tile[0]) + col
+        planes = [_decode(page, first + index, file, path) for page, first in self.planes]
+        if any(plane is None for plane in planes):
+            return np.full((self.tile[1], self.tile[0], 3), 255, np.uint8)
+        return to_rgb(np.concatenate(planes, axis=-1), repr(path))
+
+
+def _decode(page, index, file, path):
+    """A tile or strip of a page, (height, width, samples), or None where there is none."""
+    n_bytes = page.databytecounts[index]
+    if n_bytes == 0:
+        return None
+    file.seek(page.dataoffsets[index])
+    data = file.read(n_bytes)
+    try:
+        tile, _, _ = page.decode(
+            data, index, jpegtables=page.jpegtables, jpegheader=page.jpegheader
+        )
+    except Exception as error:  # each codec raises its own type
+        if "imagecodecs" in str(error):
+            raise ImportError(
+                f"{path!r} is compressed ({page.compression.name}); to decode it tifffile needs "
+                "'imagecodecs', which is not installed: pip install 'histoexpr[slides]'."
+            ) from error
+        raise ValueError(f"{path!r} cannot be decoded; is it damaged? ({error})") from error
+    return tile[0]
+
+
+def _read_mpp(tiff):
+    """Micrometres per pixel of OME metadata, or of plausible resolution tags; else None."""
+    if (mpp := _ome_mpp(tiff)) is None:
+        mpp = _tag_mpp(tiff.pages[0])
+        low, high = _PLAUSIBLE_MPP
+        mpp = mpp if mpp is None or all(low <= side <= high for side in mpp) else None
+    return None if mpp is None else square_mpp(*mpp)
+
+
+def _ome_mpp(tiff):
+    import tifffile
+
+    if not tiff.is_ome:
+        return None
+    image = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]
+    pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
+    x, y = (
+        pixels.get(f"PhysicalSize{axis}", 0)
+        * _MICROMETRES.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"), 0)
+        for axis in "XY"
+    )
+    return (x, y or x) if x > 0 else None
+
+
+def _tag_mpp(page):
+    """Micrometres per pixel by the tags XResolution and YResolution, None without a unit."""
+    if "ResolutionUnit" not in page.tags or page.tags["ResolutionUnit"].value == 1:
+        return None
+    per_micrometre = page.get_resolution("micrometer")
+    return [1 / n for n in per_micrometre] if all(n > 0 for n in per_micrometre) else None
+
+
+class _TileCache:
+    """Decoded tiles, the least recently used forgotten first."""
+
+    def __init__(self, limit):
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._tiles = OrderedDict()
+        self._n_bytes = 0
+
+    def get(self, key):
+        with self._lock:
+            if key in self._tiles:
+                self._tiles.move_to_end(key)
+            return self._tiles.get(key)
+
+    def put(self, key, tile):
+        with self._lock:
+            if key not in self._tiles:
+                self._tiles[key] = tile
+                self._n_bytes += tile.nbytes
+            while self._n_bytes > self._limit and len(self._tiles) > 1:
+                self._n_bytes -= self._tiles.popitem(last=False)[1].nbytes
