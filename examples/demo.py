@@ -1,8 +1,9 @@
-"""The main job on embedded data: ``make demo``.
+"""The main job on embedded data
+=============================
 
-A synthetic cohort of patients is drawn. STco and three baselines are compared by
-cross-validation that leaves one patient out at a time; then STco is fitted on all patients but
-one, saved, loaded, and predicts the one it has not seen.
+What ``make demo`` runs. A synthetic cohort of patients is drawn. STco and three baselines are
+compared by cross-validation that leaves one patient out at a time; then STco is fitted on all
+patients but one, saved, loaded, and predicts the one it has not seen.
 """
 
 import argparse

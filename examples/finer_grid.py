@@ -1,4 +1,9 @@
-"""Between the spots: every second spot of a real section hidden, and predicted from its image.
+"""Between the spots
+=================
+
+Every second spot of a real section is hidden, and predicted from its image.
+
+::
 
     python examples/finer_grid.py --root HER2ST --weights WEIGHTS.safetensors \
         --genes PANEL.txt --out MAP.png

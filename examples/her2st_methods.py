@@ -1,186 +1,109 @@
-"""All five methods in one table, beside ridge, kNN and mean, on real sections (her2st).
+"""All methods on real sections
+============================
+
+The methods of this library beside the controls and what papers report (her2st), and why the numbers
+of different papers differ.
+
+::
 
     python examples/her2st_methods.py --root HER2ST --weights WEIGHTS.safetensors \
-        --genes PANEL.txt --published FOLDER [--preset paper]
+        --genes PANEL.txt [--preset paper] [--jobs 2]
 
-``--root``, ``--genes``, ``--published``: as for ``her2st_patients.py``.
+``--root`` is a copy of the her2st repository (Andersson et al. 2021), ``--genes`` a file with one
+gene a line, ``--weights`` those of the backbone.
 
+Settings: patches of 224 px at full resolution; one view of a frozen backbone; PCC per gene within
+the held-out section, mean over genes, then over sections. Nothing is chosen on a test section.
 ``--preset quick`` ends within 15 minutes on two cores, ``--preset paper`` may take hours; what
-quick makes smaller stands in the table. Each fit is written to ``fits.jsonl`` in ``--out`` when it
-ends, and a fit that is there, of the same settings on the same data, is not done again: a run that
-was stopped goes on where it was, Reg2ST within its fit. The features are kept there, too.
-
-Settings: patches of 224 px at full resolution; one view of a frozen backbone, its features as they
-are (ridge alone standardises them); the panel's genes, each spot scaled to 10,000 counts over the
-panel, log1p, for all rows (Reg2ST's paper has log10, which is the same but for a factor); PCC per
-gene within the held-out section, mean over genes. Each row is one estimator, and nothing is chosen
-on a test section. Reg2ST is fitted once, and predicts by its decoder and by retrieval.
+quick makes smaller stands in the table. Each fit is kept in ``--out`` when it ends: a run that was
+stopped goes on where it was.
 """
 
-import json
-import shutil
+import argparse
 from pathlib import Path
 
-import her2st_common as common
-import joblib
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
-from tqdm.auto import tqdm
 
-import histoexpr
-from histoexpr import (
-    GR2ST,
-    ExpressionTransformer,
-    MclSTExp,
-    Reg2ST,
-    SpotFeatures,
-    STco,
-    StInfer,
-    Trainer,
-)
-from histoexpr.utils import written_aside
+from histoexpr import ExpressionTransformer, TimmFeaturizer
+from histoexpr.datasets import load_her2st
+from histoexpr.model_selection import benchmark, compare_protocols, published_scores, summarize
+from histoexpr.plotting import plot_genes
 
-# What quick makes smaller, and what the paper has. Fewer steps go with a larger learning rate: of
-# 1e-4, 3e-4 and 1e-3 the one that served an unseen patient of the synthetic cohort best.
-SMALLER = {
-    "Reg2ST": {
-        "hidden_dim": (256, 1024),
-        "n_layers": (2, 6),
-        "trainer__max_epochs": (100, 400),
-        "trainer__lr": (1e-3, 1e-4),
-    },
-}
-PREDICT_BY = {"Reg2ST": ("decoder", "retrieval")}
+SHOWN = 4  # genes on the maps
 
 
-def methods(genes, preset):
-    """The five methods and what they are measured against, on frozen features."""
-    expression = ExpressionTransformer(genes)
-    given = {"featurizer": None, "expression": expression, "random_state": common.SEED}
-    models = {
-        "STco": STco(**given),
-        "MclSTExp": MclSTExp(**given),
-        "GR2ST": GR2ST(**given),
-        "StInfer, retrieval": StInfer(**given),
-        "StInfer, regression": StInfer(predict_by="regression", **given),
-        "Reg2ST": Reg2ST(trainer=Trainer(), **given),
-    }
-    if preset == "quick":
-        for name, smaller in SMALLER.items():
-            models[name].set_params(**{key: value for key, (value, _) in smaller.items()})
-    return {**models, **common.baselines(expression)}
+def compare(methods, images, adata, genes, out, **settings):
+    """The tables of both protocols, why they differ, and the predictions of each section."""
+    differ = compare_protocols(methods, images, adata, genes, out=out, **settings)
+    settings = {"expression": ExpressionTransformer(genes), "out": out, **settings}
+    # the fits are those that compare_protocols did: they are read
+    by_section, predictions = benchmark(
+        methods, images, adata, "section-out", return_predictions=True, **settings
+    )
+    by_patient = benchmark(methods, images, adata, "patient-out", **settings)
+    return {"section-out": by_section, "patient-out": by_patient}, differ, predictions
 
 
-def describe(preset):
-    """For each row of the table, how the method departs from its paper's size."""
-    names = [name for model in methods([], preset) for name in row_names(model)]
-    settings = dict.fromkeys(names, "as its paper")
-    settings.update(dict.fromkeys(common.baselines(None), ""))
-    for name, smaller in SMALLER.items() if preset == "quick" else ():
-        changed = [
-            f"{key.rpartition('__')[2]} {value:g} ({paper:g})"
-            for key, (value, paper) in smaller.items()
-        ]
-        words = f"smaller than its paper (in brackets): {', '.join(changed)}"
-        settings.update(dict.fromkeys(row_names(name), words))
-    return settings
+def table(results, protocol):
+    """Methods by sections; what papers report below, the seconds of a fit and notes beside."""
+    scores = summarize(results).loc[protocol]
+    fits = results.groupby(["method", "fold"])["seconds_fit"].first()
+    scores["s/fit"] = fits.groupby("method").mean()
+    notes = {row: told["note"] for row, told in results.attrs["settings"]["methods"].items()}
+    if protocol == "section-out":
+        sections = scores.columns.intersection(published_scores().index)
+        published = published_scores().loc[sections].T
+        scores = pd.concat([scores, published.assign(mean=published.mean(axis=1))])
+    scores["note"] = scores.index.map(notes).fillna("")
+    return scores
 
 
-def row_names(method):
-    """A method's rows in the table: one for each way in which it predicts."""
-    return [f"{method}, {by}" for by in PREDICT_BY.get(method, ())] or [method]
-
-
-class Fits:
-    """The fits that are done, in a file of JSON lines that is whole at any time."""
-
-    def __init__(self, path):
-        self.path = Path(path)
-
-    def read(self):
-        """From key to fit."""
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        return {entry["key"]: entry for entry in map(json.loads, lines)}
-
-    def add(self, entry):
-        """Add a fit to those in the file."""
-        entries = [*self.read().values(), entry]
-        with written_aside(self.path) as aside:
-            aside.write_text("".join(f"{json.dumps(each)}\n" for each in entries))
-
-
-def run(models, features, adata, data_hash, fits, checkpoints=None):
-    """A row for each protocol, method and held-out section; fits that are done are read."""
-    rows = []
-    folds = common.protocols(adata.obs)
-    plan = [(*fold, *model) for fold in folds for model in models.items()]
-    for protocol, fold, train, test, name, model in tqdm(plan, desc="Fits", unit="fit"):
-        # Protocols that have a fold in common share its fit.
-        key = joblib.hash([name, model, data_hash, train, test, histoexpr.__version__])
-        entry = fits.read().get(key)
-        if entry is None:
-            entry = {
-                "key": key,
-                "method": name,
-                "settings": repr(model),
-                "seed": common.SEED,
-                "test": adata.obs["section"][test].unique().tolist(),
-                **fit_and_score(name, model, features, adata, train, test, checkpoints),
-            }
-            fits.add(entry)
-            if checkpoints is not None:
-                shutil.rmtree(checkpoints, ignore_errors=True)
-        for row, pcc in entry["mean_pcc"].items():
-            rows += common.make_rows(protocol, fold, row, pcc, entry["seconds"])
-    return pd.DataFrame(rows)
-
-
-def fit_and_score(name, model, features, adata, train, test, checkpoints):
-    """Fit a model; its seconds, and for each row of the table the mean PCC of each section."""
-    model = clone(model)
-    if name == "Reg2ST":
-        model.set_params(trainer__checkpoint_dir=checkpoints, trainer__verbose=1)
-    seconds = common.fit(model, features, adata, train)
-    # A fit that goes on from a checkpoint has epochs of an earlier run.
-    seconds = max(seconds, sum(epoch["seconds"] for epoch in getattr(model, "history_", [])))
-    mean_pcc = {}
-    for row, by in zip(row_names(name), PREDICT_BY.get(name, [None])):
-        if by is not None:
-            model.set_params(predict_by=by)
-        *_, mean_pcc[row] = common.predict(model, features, adata, test)
-    return {"seconds": seconds, "mean_pcc": mean_pcc}
-
-
-def keep_features(args, images, data_hash):
-    """Features with the places of their spots, computed once for all runs into a folder."""
-    path = args.out / f"features_{data_hash}.npy"
-    if not path.exists():
-        features = common.make_featurizer(args).fit_transform(images)
-        with written_aside(path) as aside:
-            np.save(aside, features)
-    return SpotFeatures.of(images, np.load(path))
+def draw_maps(predictions, name, genes, out):
+    """Measured and predicted maps of the genes that vary most in each section."""
+    whole = predictions[name][:, genes]
+    for section in whole.obs["section"].unique():
+        predicted = whole[(whole.obs["section"] == section).to_numpy()].copy()
+        measured = predicted.copy()
+        measured.X = measured.layers["measured"]
+        most = np.argsort(-measured.X.std(axis=0))[:SHOWN]
+        axes = plot_genes({"measured": measured, name: predicted}, [genes[i] for i in most])
+        axes[0, 0].figure.suptitle(f"{section}, predicted from the other sections")
+        axes[0, 0].figure.savefig(out / f"genes_{section}.png", dpi=110)
 
 
 def main():
-    parser = common.make_parser(__doc__, out="her2st_methods_output")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--root", required=True, help="folder of the her2st data")
+    parser.add_argument("--weights", required=True, help="weights of the backbone")
+    parser.add_argument("--genes", required=True, type=Path, help="one gene a line")
+    parser.add_argument("--backbone", default="mobilenetv2_100", help="timm name")
     parser.add_argument("--preset", choices=["quick", "paper"], default="quick")
+    parser.add_argument("--jobs", type=int, help="fits at a time")
+    parser.add_argument("--out", type=Path, default=Path("her2st_output"), help="output folder")
     args = parser.parse_args()
-    genes, images, adata, published = common.load(args)
-    data_hash = joblib.hash([images, adata, args.backbone, Path(args.weights).read_bytes()])
-    features = keep_features(args, images, data_hash)
-    # A quick fit is done again in less time than its checkpoints take to write.
-    checkpoints = args.out / "checkpoints" if args.preset == "paper" else None
-    fits = Fits(args.out / "fits.jsonl")
-    results = run(methods(genes, args.preset), features, adata, data_hash, fits, checkpoints)
-    results.to_csv(args.out / f"scores_{args.preset}.csv", index=False)
-    print(
-        f"\nPreset {args.preset}: {len(genes)} genes; log1p of counts per 10,000 over the panel, "
-        "by spot.\nWhere a patient has one section, both protocols share the fit that predicts it."
+
+    genes = args.genes.read_text().split()
+    images, adata = load_her2st(args.root, patch_size="224px")
+    results, differ, predictions = compare(
+        "all",
+        images,
+        adata,
+        genes,
+        args.out,
+        preset=args.preset,
+        featurizer=TimmFeaturizer(args.backbone, checkpoint_path=args.weights, verbose=1),
+        n_jobs=args.jobs,
+        checkpoints=args.preset == "paper",
+        verbose=1,
     )
-    with pd.option_context("display.max_colwidth", None):
-        common.print_tables(results, published, describe(args.preset))
-    print(f"\nfits.jsonl and scores_{args.preset}.csv written to {args.out}")
+    for protocol, scores in results.items():
+        print(f"\nMean PCC, {protocol}; {scores['units'].iloc[0]}; seed {scores['seed'].iloc[0]}\n")
+        print(table(scores, protocol).to_string(float_format="{:.3f}".format, na_rep=""))
+    print("\nWhy the numbers differ: mean PCC over the sections\n")
+    print(differ.to_string(float_format="{:.3f}".format, na_rep=""))
+    draw_maps(predictions, "STco", genes, args.out)
+    print(f"\nGene maps and fits are in {args.out}")
 
 
 if __name__ == "__main__":

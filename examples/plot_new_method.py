@@ -1,4 +1,7 @@
-"""A method of one's own, in 40 lines.
+"""A method of one's own, in 40 lines
+==================================
+
+::
 
     python examples/plot_new_method.py
 
@@ -139,7 +142,7 @@ def main(args=None):
 
     grid = (args.grid, args.grid)
     images, adata = make_spatial_expression(args.patients, grid=grid, random_state=SEED)
-    features = TextureFeaturizer(verbose=1).fit_transform(images)
+    features = TextureFeaturizer().fit_transform(images)
     methods = {
         "AngleST": AngleST(random_state=SEED),
         "STco": STco(featurizer=None, random_state=SEED),

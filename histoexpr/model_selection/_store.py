@@ -1,0 +1,105 @@
+"""Finished fits on disk, so that a benchmark that was stopped goes on where it was."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..utils import written_aside
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder with the results of fits, each file whole or not there.
+
+    Attributes
+    ----------
+    folder : Path
+        ``fits/{key}.json`` holds the scores of a reading of a fit, ``predictions/{key}.h5ad`` its
+        predictions, ``features/{key}.npy`` features, ``checkpoints/{key}/`` trainings under way.
+    """
+
+    folder: Path
+
+    def read(self, key, with_predictions):
+        """What `write` was given, or None when it is not there in full.
+
+        Parameters
+        ----------
+        key : str
+        with_predictions : bool
+            Whether predictions are asked for.
+
+        Returns
+        -------
+        dict or None
+        """
+        path, predictions = self._fit(key), self._predictions(key)
+        if not path.exists() or (with_predictions and not predictions.exists()):
+            return None
+        entry = json.loads(path.read_text())
+        entry["scores"] = pd.DataFrame(entry["scores"])
+        if with_predictions:
+            import anndata
+
+            entry["predictions"] = anndata.read_h5ad(predictions)
+        return entry
+
+    def write(self, key, entry):
+        """Keep a reading of a finished fit.
+
+        Parameters
+        ----------
+        key : str
+        entry : dict
+            ``scores`` is a DataFrame, ``predictions`` an AnnData or None; all else JSON.
+        """
+        if entry["predictions"] is not None:
+            with written_aside(self._predictions(key)) as aside:
+                entry["predictions"].write_h5ad(aside, compression="lzf")
+        plain = {k: v for k, v in entry.items() if k != "predictions"}
+        plain["scores"] = entry["scores"].to_dict("list")
+        with written_aside(self._fit(key)) as aside:
+            aside.write_text(json.dumps(plain))
+
+    def features(self, key, compute):
+        """Features of a key, computed when they are not there.
+
+        Parameters
+        ----------
+        key : str
+        compute : callable
+            Without arguments; returns an ndarray of shape (n_spots, n_features).
+
+        Returns
+        -------
+        ndarray of shape (n_spots, n_features)
+            Mapped from the file: workers share it.
+        """
+        path = self.folder / "features" / f"{key}.npy"
+        if not path.exists():
+            with written_aside(path) as aside:
+                np.save(aside, compute())
+        return np.load(path, mmap_mode="r")
+
+    def write_settings(self, protocol, settings):
+        """Keep the settings of a run in words."""
+        with written_aside(self.folder / f"settings_{protocol}.json") as aside:
+            aside.write_text(json.dumps(settings, indent=2))
+
+    def checkpoints(self, key):
+        """The folder for trainings of a fit that is under way."""
+        return self.folder / "checkpoints" / key
+
+    def forget_checkpoints(self, key):
+        """Remove them, when the fit is done."""
+        shutil.rmtree(self.checkpoints(key), ignore_errors=True)
+
+    def _fit(self, key):
+        return self.folder / "fits" / f"{key}.json"
+
+    def _predictions(self, key):
+        return self.folder / "predictions" / f"{key}.h5ad"
