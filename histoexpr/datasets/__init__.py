@@ -3,7 +3,16 @@
 import importlib
 
 _HOME = {
+    "from_anndata": "_anndata",
+    "from_spatialdata": "_spatialdata",
+    "join_sections": "_join",
+    "load_cscc": "_cscc",
     "load_her2st": "_her2st",
+    "load_hest": "_hest",
+    "load_patches": "_patch_folder",
+    "load_sheet": "_sheet",
+    "load_visium": "_visium",
+    "load_visium_hd": "_visium_hd",
     "make_spatial_expression": "_synthetic",
 }
 

@@ -1,22 +1,16 @@
 """The HER2-positive breast cancer sections of Andersson et al. (legacy ST)."""
 
-import logging
-import re
 import zipfile
 from pathlib import Path
 
 import anndata
-import numpy as np
 import pandas as pd
-import scipy.sparse
 
 from .. import _keys
 from ..data import SpotPatches
 from ..utils import name_some
-
-logger = logging.getLogger(__name__)
-
-PITCH_UM = 200.0
+from ._legacy_st import by_position, join_spots, key_of
+from ._section import make_section
 
 _LAYOUT = (
     "root must hold data/ST-cnts/{A1}.tsv.gz, data/ST-spotfiles/{A1}_selection.tsv and "
@@ -111,6 +105,27 @@ def load_her2st(root, sections=None, patch_size="155um", out_px=224, *, fill=255
     return patches, adata
 
 
+def her2st_job(path, section, patient=None, **cut):
+    """Name of a section, and the function that reads it."""
+    return section, lambda: _read_alone(Path(path), section, patient, cut)
+
+
+def _read_alone(root, section, patient, cut):
+    _choose_sections(root, section)
+    part, mpp = _read_section(root, section)
+    part.obs_names = part.obs_names.str.removeprefix(f"{section}_")
+    return make_section(
+        part,
+        part.obsm[_keys.SPATIAL],
+        positions=part.obs[[_keys.ARRAY_COL, _keys.ARRAY_ROW]],
+        section=section,
+        patient=patient or section[0],
+        image=_find_image(root, section),
+        mpp=mpp,
+        **cut,
+    )
+
+
 def _choose_sections(root, sections):
     folder = root / "data" / "ST-cnts"
     found = sorted({path.name.split(".")[0] for path in folder.glob("[!.]*.tsv*")})
@@ -130,54 +145,21 @@ def _choose_sections(root, sections):
 def _read_section(root, name):
     """One section as AnnData, without categories yet, and its micrometres per pixel."""
     counts = _read_table(root / "data" / "ST-cnts", f"{name}.tsv", index_col=0)
-    counts.index = _key_of(counts.index.astype(str), name)
     spots = _read_table(root / "data" / "ST-spotfiles", f"{name}_selection.tsv")
-    spots = _by_position(spots, ["pixel_x", "pixel_y"], name)
-    n_counts, n_spots = len(counts), len(spots)
-    counts = counts[~counts.index.duplicated()]
-    joined = counts.index[counts.index.isin(spots.index)]
-    if not len(joined):
-        raise ValueError(
-            f"Section {name!r} is empty: none of its {n_counts} spots with counts has a position "
-            f"among the {n_spots} of its spot file."
-        )
-    logger.info(
-        "her2st section %s: %d spots; dropped %d without a position and %d without counts",
-        name, len(joined), n_counts - len(joined), n_spots - len(joined),
-    )  # fmt: skip
-    counts, spots = counts.loc[joined], spots.loc[joined]
-    position = np.array([key.split("x") for key in joined], dtype=np.int64)
-    obs = pd.DataFrame(
+    part, position, mpp = join_spots(counts, spots, name)
+    keys = [f"{x}x{y}" for x, y in position]
+    part.obs = pd.DataFrame(
         {
             _keys.SECTION: name,
             _keys.PATIENT: name[0],
             _keys.ARRAY_ROW: position[:, 1],
             _keys.ARRAY_COL: position[:, 0],
-            _keys.CELL_TYPE: _cell_types(root, name).reindex(joined).to_numpy(object),
-            _keys.DOMAIN: _domains(root, name).reindex(joined).to_numpy(object),
+            _keys.CELL_TYPE: _cell_types(root, name).reindex(keys).to_numpy(object),
+            _keys.DOMAIN: _domains(root, name).reindex(keys).to_numpy(object),
         },
-        index=[f"{name}_{key}" for key in joined],
+        index=[f"{name}_{key}" for key in keys],
     )
-    try:
-        matrix = scipy.sparse.csr_matrix(counts.to_numpy(dtype=np.float32))
-    except ValueError as error:
-        raise ValueError(f"The counts of section {name!r} are not all numbers: {error}.") from error
-    pixels = spots[["pixel_x", "pixel_y"]].to_numpy(np.float64)
-    measured = {"new_x", "new_y"} <= set(spots.columns)
-    grid = spots[["new_x", "new_y"] if measured else ["x", "y"]].to_numpy(np.float64)
-    part = anndata.AnnData(
-        matrix,
-        obs=obs,
-        var=pd.DataFrame(index=counts.columns.astype(str)),
-        obsm={_keys.SPATIAL: pixels},
-    )
-    return part, _micrometres_per_pixel(grid, pixels)
-
-
-def _micrometres_per_pixel(grid, pixels):
-    """NaN when a single spot leaves the scale open."""
-    spread_grid, spread_pixels = (((v - v.mean(axis=0)) ** 2).sum() for v in (grid, pixels))
-    return PITCH_UM * np.sqrt(spread_grid / spread_pixels) if spread_pixels > 0 else np.nan
+    return part, mpp
 
 
 def _find_image(root, name):
@@ -208,7 +190,7 @@ def _cell_types(root, name):
                 table = pd.read_csv(opened, sep="\t", index_col=0)
     else:
         return pd.Series(dtype=object)
-    table.index = _key_of(table.index.astype(str), name)
+    table.index = key_of(table.index.astype(str), name)
     table = table[~table.index.duplicated()].dropna(how="all")
     return table.idxmax(axis=1).astype(object)
 
@@ -221,7 +203,7 @@ def _domains(root, name):
     ):
         if any((folder / (file + end)).is_file() for end in ("", ".gz")):
             table = _read_table(folder, file, dtype={"label": str})
-            return _by_position(table, ["label"], name)["label"]
+            return by_position(table, ["label"], name)["label"]
     return pd.Series(dtype=object)
 
 
@@ -231,29 +213,3 @@ def _read_table(folder, file, **kwargs):
         if path.is_file():
             return pd.read_csv(path, sep="\t", **kwargs)
     raise FileNotFoundError(f"There is no {file} or {file}.gz in {str(folder)!r}: {_LAYOUT}.")
-
-
-def _by_position(table, columns, name):
-    """The rows with all of these columns, under ``"{round(x)}x{round(y)}"``."""
-    lacking = [column for column in ("x", "y", *columns) if column not in table]
-    if lacking:
-        raise ValueError(
-            f"A table of section {name!r} lacks the column {name_some(lacking)}; it has "
-            f"{name_some(table.columns, most=12)}."
-        )
-    table = table.dropna(subset=["x", "y", *columns])
-    grid = table[["x", "y"]].to_numpy(np.float64).round().astype(np.int64)
-    table = table.set_axis([f"{x}x{y}" for x, y in grid], axis=0)
-    return table[~table.index.duplicated()]
-
-
-def _key_of(index, name):
-    """Spot names such as ``"10x13"`` or ``"10.02x12.98"``, rounded."""
-    keys = [re.fullmatch(r"(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)", text.strip()) for text in index]
-    wrong = [text for text, key in zip(index, keys) if key is None]
-    if wrong:
-        raise ValueError(
-            f"A table of section {name!r} has rows {name_some(wrong)}; spots are named by their "
-            "array position, such as '10x13'."
-        )
-    return [f"{round(float(key[1]))}x{round(float(key[2]))}" for key in keys]

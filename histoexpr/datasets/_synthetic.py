@@ -82,7 +82,7 @@ def make_spatial_expression(
         Named "gene_000", ...; ``var["program"]`` says what each follows.
     patch_size, out_px : str or int, int, default="64um", 64
         Width of tissue that a patch shows, and its width in pixels: see
-        :meth:`SpotPatches.from_images`.
+        :meth:`histoexpr.data.SpotPatches.from_images`.
     mpp : float, default=1.0
         µm per pixel of the section images, at most 5. Drawing time goes with 1 / mpp².
     spot_distance : float, default=65.0

@@ -114,7 +114,7 @@ def test_what_has_no_partner_is_dropped_and_logged(root, caplog):
     with caplog.at_level(logging.INFO, logger="histoexpr"):
         _, adata = load_her2st(root, "A1")
     assert len(adata) == 16
-    assert "her2st section A1: 16 spots; dropped 1 without a position and 1 without" in caplog.text
+    assert "section A1: 16 spots; dropped 1 without a position and 1 without" in caplog.text
 
 
 def test_genes_are_joined_by_name(root):
