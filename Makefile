@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: $(VENV)/.demo
 	$(PY) examples/demo.py --out demo_output
@@ -18,6 +18,11 @@ test: $(VENV)/.test
 
 lint: $(VENV)/.test
 	$(PY) -m flake8 histoexpr tests examples
+
+# From scratch, so that no page of a name that is gone stays behind.
+docs: $(VENV)/.docs
+	rm -rf docs/_build docs/gallery docs/generated
+	$(PY) -m sphinx -b html -W --keep-going docs docs/_build/html
 
 $(PY):
 	$(PYTHON) -m venv $(VENV)
@@ -30,5 +35,10 @@ $(VENV)/.test: setup.cfg pyproject.toml | $(PY)
 	$(PY) -m pip install --disable-pip-version-check -e '.[test]'
 	touch $@
 
+$(VENV)/.docs: setup.cfg pyproject.toml | $(PY)
+	$(PY) -m pip install --disable-pip-version-check -e '.[docs]'
+	touch $@
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo_output her2st_output
+	rm -rf docs/_build docs/gallery docs/generated

@@ -1,7 +1,6 @@
 """The examples that run in seconds, and the parts of the long ones that can fail quietly."""
 
 import ast
-import json
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,18 @@ def test_new_method_runs(tmp_path, capsys):
     assert picture.stat().st_size > 10_000
 
 
+def test_benchmark_runs(tmp_path, capsys):
+    import plot_benchmark
+
+    picture = tmp_path / "benchmark.png"
+    table = plot_benchmark.main(["--out", str(picture), "--patients", "3", "--grid", "9"])
+    assert "p_holm" in capsys.readouterr().out
+    means = table["mean"].droplevel("protocol")
+    assert (means[["STco", "StInfer", "linear probe"]] > 0.15).all()
+    assert abs(means["mean"]) < 0.01 and abs(means["shuffled"]) < 0.1
+    assert picture.stat().st_size > 10_000
+
+
 def test_new_method_has_40_lines():
     tree = ast.parse((EXAMPLES / "plot_new_method.py").read_text())
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
@@ -42,88 +53,29 @@ def test_new_method_has_40_lines():
     assert len(code) <= 40
 
 
-@pytest.fixture
-def small(cohort):
-    """Features with places, counts, and methods that fit in a moment."""
-    from her2st_methods import methods
+def test_methods_stand_beside_what_papers_report(cohort, tmp_path):
+    import her2st_methods
 
-    from histoexpr import SpotFeatures, Trainer
+    from histoexpr import SpotFeatures, STco, Trainer
+    from histoexpr.model_selection import Method
 
     images, adata = cohort
     features = SpotFeatures.of(images, np.asarray(images).mean(axis=(1, 2)))
-    models = methods(list(adata.var_names), "quick")
-    models["Reg2ST"].set_params(hidden_dim=16, n_layers=1)
-    models = {name: models[name] for name in ("STco", "Reg2ST", "mean")}
-    for name in ("STco", "Reg2ST"):
-        models[name].set_params(trainer=Trainer(max_epochs=1))
-    return features, adata, models
-
-
-def test_methods_resume(small, tmp_path, monkeypatch):
-    import her2st_common
-    import her2st_methods
-
-    features, adata, models = small
-    fits = her2st_methods.Fits(tmp_path / "fits.jsonl")
-    started = []
-    fit = her2st_common.fit
-
-    def stopped_at_the_fourth(model, *args):
-        if len(started) == 3:
-            raise KeyboardInterrupt
-        started.append(model)
-        return fit(model, *args)
-
-    monkeypatch.setattr(her2st_common, "fit", stopped_at_the_fourth)
-    with pytest.raises(KeyboardInterrupt):
-        her2st_methods.run(models, features, adata, "data", fits, tmp_path / "checkpoints")
-    assert len(fits.read()) == 3
-
-    started.clear()
-    monkeypatch.setattr(her2st_common, "fit", lambda *a: started.append(a[0]) or fit(*a))
-    results = her2st_methods.run(models, features, adata, "data", fits, tmp_path / "checkpoints")
-    # three patients of one section each: both protocols have the same three folds
-    assert len(started) == 3 * len(models) - 3
-    assert not (tmp_path / "checkpoints").exists()
-    entries = [json.loads(line) for line in fits.path.read_text().splitlines()]
-    assert len(entries) == 3 * len(models)
-    assert entries[0]["seed"] == 0 and entries[0]["test"] == ["A1"]
-    rows = ["STco", "Reg2ST, decoder", "Reg2ST, retrieval", "mean"]
-    assert list(results["method"].unique()) == rows
-    assert len(results) == 2 * 3 * len(rows)
-
-    started.clear()
-    again = her2st_methods.run(models, features, adata, "data", fits)
-    assert not started
-    assert again.equals(results)
-
-
-@pytest.mark.parametrize("projection_dim, data", [(8, "data"), (256, "other data")])
-def test_methods_fit_again_what_has_changed(projection_dim, data, small, tmp_path):
-    import her2st_methods
-
-    features, adata, models = small
-    models = {"STco": models["STco"]}
-    fits = her2st_methods.Fits(tmp_path / "fits.jsonl")
-    her2st_methods.run(models, features, adata, "data", fits)
-    models["STco"].set_params(projection_dim=projection_dim)
-    her2st_methods.run(models, features, adata, data, fits)
-    assert len(fits.read()) == 6
-
-
-def test_table_names_what_quick_makes_smaller(small, capsys, tmp_path):
-    import her2st_methods
-    from her2st_common import print_tables
-
-    features, adata, models = small
-    fits = her2st_methods.Fits(tmp_path / "fits.jsonl")
-    results = her2st_methods.run(models, features, adata, "data", fits)
-    print_tables(results, None, her2st_methods.describe("quick"))
-    printed = capsys.readouterr().out
-    lines = [line for line in printed.splitlines() if line.startswith("Reg2ST, ")]
-    assert len(lines) == 4
-    for line in lines:
-        assert "hidden_dim 256 (1024), n_layers 2 (6), max_epochs 100 (400)" in line
-    assert printed.count("leave one patient out") == printed.count("leave one section out") == 1
-    assert "seed 0" in printed and "s/fit" in printed
-    assert "(1024)" not in "".join(her2st_methods.describe("paper").values())
+    methods = {"STco": Method(STco(featurizer=None, trainer=Trainer(max_epochs=1)), note="small")}
+    genes = list(adata.var_names[:5])
+    results, differ, predictions = her2st_methods.compare(
+        methods, features, adata, genes, tmp_path, controls=["mean", "kNN"]
+    )
+    table = her2st_methods.table(results["section-out"], "section-out")
+    assert list(table.index[:3]) == ["STco", "mean", "kNN"]
+    assert table.index[3] == "Reg2ST as published" and table.loc[table.index[3], "B1"] == 0.2939
+    assert table.loc["STco", "note"] == "small" and (table["s/fit"][:3] > 0).all()
+    assert table["failed"][:3].eq(0).all()
+    by_patient = her2st_methods.table(results["patient-out"], "patient-out")
+    assert list(by_patient.index) == list(differ.index) == ["STco", "mean", "kNN"]
+    for protocol, scores in (("section-out", table), ("patient-out", by_patient)):
+        np.testing.assert_allclose(differ[protocol], scores["mean"][:3])
+    her2st_methods.draw_maps(predictions, "STco", genes, tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == [
+        "genes_A1.png", "genes_B1.png", "genes_C1.png"
+    ]

@@ -3,10 +3,13 @@
 import numpy as np
 
 from .. import _keys
-from ..utils import import_optional, name_some
+from ..utils import name_some
+from ._axes import take_axes
 
 
-def plot_genes(adatas, genes, *, image=None, scale=1.0, size=None, axes=None):
+def plot_genes(
+    adatas, genes, *, difference=False, units=None, image=None, scale=1.0, size=None, axes=None
+):
     """Draw genes over the tissue, a row for each AnnData and a column for each gene.
 
     Parameters
@@ -15,6 +18,10 @@ def plot_genes(adatas, genes, *, image=None, scale=1.0, size=None, axes=None):
         E.g. ``{"measured": ..., "predicted": ...}``: expression in one unit, the same spots of
         one section, with ``obsm["spatial"]`` (pixels at full resolution).
     genes : list of str
+    difference : bool, default=False
+        Add a row: the second AnnData minus the first, spot by spot.
+    units : str or None, default=None
+        Of the expression, written beside the bars.
     image : ndarray of shape (height, width, 3), dtype uint8, or None, default=None
         Drawn under the spots.
     scale : float, default=1.0
@@ -22,18 +29,18 @@ def plot_genes(adatas, genes, *, image=None, scale=1.0, size=None, axes=None):
     size : float or None, default=None
         Diameter of the dots, in pixels at full resolution; None is 0.9 of the distance between
         neighbouring spots.
-    axes : ndarray of Axes of shape (n_adatas, n_genes) or None, default=None
+    axes : ndarray of Axes of shape (n_rows, n_genes) or None, default=None
         None makes a new figure, which pyplot does not know of.
 
     Returns
     -------
-    ndarray of Axes of shape (n_adatas, n_genes)
+    ndarray of Axes of shape (n_rows, n_genes)
 
     Raises
     ------
     ValueError
-        If a gene is missing, an AnnData has no spatial coordinates, or ``axes`` has another
-        shape.
+        If a gene is missing, an AnnData has no spatial coordinates, ``axes`` has another
+        shape, or a difference is asked of other than two AnnData of the same spots.
     ImportError
         Without matplotlib.
 
@@ -41,8 +48,9 @@ def plot_genes(adatas, genes, *, image=None, scale=1.0, size=None, axes=None):
     -----
     Each panel has its own colour range, from the 2nd to the 98th percentile: a prediction is a
     mean and varies less than what is measured, so one range would hide its pattern. The bars
-    tell the ranges.
+    tell the ranges. The colours of a difference are centred on 0.
     """
+    genes = list(genes)
     for name, adata in adatas.items():
         missing = [gene for gene in genes if gene not in adata.var_names]
         if missing:
@@ -52,31 +60,51 @@ def plot_genes(adatas, genes, *, image=None, scale=1.0, size=None, axes=None):
                 f"the adata {name!r} has no obsm[{_keys.SPATIAL!r}]: pixel coordinates of the "
                 "spots at full resolution are needed to draw them."
             )
-    if axes is None:
-        figure_module = import_optional("matplotlib.figure", extra="plot", purpose="plot_genes")
-        figure = figure_module.Figure(
-            figsize=(3.2 * len(genes), 3.0 * len(adatas)), layout="constrained"
-        )
-        axes = figure.subplots(len(adatas), len(genes), squeeze=False)
-    axes = np.asarray(axes, dtype=object)
-    if axes.shape != (len(adatas), len(genes)):
-        raise ValueError(
-            f"axes must have shape {(len(adatas), len(genes))}, a row for each AnnData and a "
-            f"column for each gene; got {axes.shape}."
-        )
-    for (name, adata), row in zip(adatas.items(), axes):
-        for gene, ax in zip(genes, row):
-            _draw_gene(ax, adata, gene, image, scale, size)
-            ax.set_title(f"{gene}, {name}", fontsize=9)
+    rows = [(name, _spatial(adata), _values(adata, genes)) for name, adata in adatas.items()]
+    if difference:
+        rows.append(_difference(rows))
+    shape = (len(rows), len(genes))
+    height = 0.5 + 2.5 * _tallness(rows[0][1])
+    axes = take_axes(axes, shape, (3.2 * len(genes), height * len(rows)), "plot_genes")
+    for i, (name, spatial, values) in enumerate(rows):
+        for gene, column, ax in zip(genes, values.T, axes[i]):
+            dots = _draw_gene(ax, spatial, column, image, scale, size, i == len(adatas))
+            ax.set_title(f"{gene}, {name}", fontsize=9, parse_math=False)
+            bar = ax.figure.colorbar(dots, ax=ax, shrink=0.8)
+            bar.ax.tick_params(labelsize=7)
+            if units is not None and ax is axes[i, -1]:
+                bar.set_label(units, fontsize=7)
     return axes
 
 
-def _draw_gene(ax, adata, gene, image, scale, size):
+def _spatial(adata):
+    return np.asarray(adata.obsm[_keys.SPATIAL], dtype=np.float64)
+
+
+def _values(adata, genes):
+    return adata[:, genes].to_df().to_numpy(np.float64)
+
+
+def _difference(rows):
+    if len(rows) != 2:
+        raise ValueError(f"difference=True compares two AnnData; got {len(rows)}.")
+    (first, spatial, subtracted), (second, other, values) = rows
+    if not np.array_equal(spatial, other):
+        raise ValueError(
+            f"difference=True needs the same spots in both: {first!r} ({len(spatial)} spots) and "
+            f"{second!r} ({len(other)}) lie at different places. Put their rows in one order."
+        )
+    return f"{second} − {first}", spatial, values - subtracted
+
+
+def _draw_gene(ax, spatial, values, image, scale, size, centred):
     from matplotlib.collections import EllipseCollection
 
-    spatial = np.asarray(adata.obsm[_keys.SPATIAL]) * scale
+    spatial = spatial * scale
     diameter = 0.9 * _pitch(spatial) if size is None else size * scale
-    values = np.asarray(adata[:, gene].to_df()).ravel()
+    limits = np.percentile(values, [2, 98])
+    if centred:
+        limits = np.array([-1.0, 1.0]) * np.abs(limits).max()
     if image is not None:
         ax.imshow(image)
     dots = EllipseCollection(
@@ -87,15 +115,21 @@ def _draw_gene(ax, adata, gene, image, scale, size):
         offsets=spatial,
         offset_transform=ax.transData,
         array=values,
-        cmap="viridis",
-        clim=np.percentile(values, [2, 98]),
-        alpha=0.85 if image is not None else 1.0,
+        cmap="PuOr_r" if centred else "viridis",
+        clim=limits,
+        alpha=1.0 if image is None or centred else 0.85,  # zero is pale: it needs a ground
         linewidths=0,
     )
     ax.add_collection(dots)
     low, high = spatial.min(axis=0) - diameter, spatial.max(axis=0) + diameter
     ax.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]), aspect="equal", xticks=[], yticks=[])
-    ax.figure.colorbar(dots, ax=ax, shrink=0.8).ax.tick_params(labelsize=7)
+    return dots
+
+
+def _tallness(spatial):
+    """Height over width of what is drawn."""
+    width, height = np.ptp(spatial, axis=0) + 2 * _pitch(spatial)
+    return float(np.clip(height / width, 0.3, 3.0))
 
 
 def _pitch(spatial):

@@ -1,0 +1,111 @@
+"""Predictions of a slide, kept block by block until all are there."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+from joblib.hashing import NumpyHasher
+
+from ..utils import written_aside
+
+logger = logging.getLogger(__name__)
+
+_KEY_FILE = "key.txt"
+
+
+class Blocks:
+    """Rows of a matrix that come in blocks, in memory or in a folder that survives a kill.
+
+    Parameters
+    ----------
+    blocks : list of ndarray of int64
+        Rows of each block; together every row once.
+    n_genes : int
+    folder : Path or None
+        None keeps them in memory.
+    key : str
+        What the predictions depend on. Blocks found under another key are thrown away.
+    """
+
+    def __init__(self, blocks, n_genes, folder=None, key=""):
+        self.blocks, self._n_genes = blocks, n_genes
+        self._folder = None if folder is None else Path(folder)
+        self._in_memory = {}
+        n_rows = sum(map(len, blocks))
+        # Of each row: its block, and its place in the block.
+        self._block, self._place = np.empty(n_rows, np.intp), np.empty(n_rows, np.intp)
+        for number, rows in enumerate(blocks):
+            self._block[rows], self._place[rows] = number, np.arange(len(rows))
+        if self._folder is not None:
+            self._prepare_folder(key)
+
+    def _prepare_folder(self, key):
+        key_file = self._folder / _KEY_FILE
+        if self._folder.exists() and (not key_file.exists() or key_file.read_text() != key):
+            logger.info("%s holds blocks of another prediction; starting over", self._folder)
+            shutil.rmtree(self._folder)
+        if not self._folder.exists():
+            with written_aside(key_file) as aside:
+                aside.write_text(key)
+
+    def missing(self):
+        """Numbers of the blocks that are not there yet."""
+        return [i for i in range(len(self.blocks)) if not self._has(i)]
+
+    def put(self, number, values):
+        """Keep a block: (n_rows of it, n_genes), float32."""
+        if self._folder is None:
+            self._in_memory[number] = values
+            return
+        with written_aside(self._path(number)) as aside, open(aside, "wb") as file:
+            np.save(file, values)
+
+    def read(self, start, stop):
+        """Rows [start, stop) of the whole: (stop - start, n_genes), float32."""
+        return self.take(np.arange(start, stop))
+
+    def take(self, rows):
+        """Rows of the whole: (len(rows), n_genes), float32."""
+        out = np.empty((len(rows), self._n_genes), np.float32)
+        for number in np.unique(self._block[rows]):
+            mine = self._block[rows] == number
+            out[mine] = self._load(number)[self._place[rows[mine]]]
+        return out
+
+    def remove(self):
+        """Throw all away, now that the result is written."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder)
+
+    def _has(self, number):
+        if self._folder is None:
+            return number in self._in_memory
+        return self._path(number).exists()
+
+    def _load(self, number):
+        if self._folder is None:
+            return self._in_memory[number]
+        return np.load(self._path(number), mmap_mode="r")
+
+    def _path(self, number):
+        return self._folder / f"{number:06d}.npy"
+
+
+def key_of(*parts):
+    """A hash, the same in each process, of arrays, numbers, words and fitted estimators."""
+    return _Hasher("sha1").hash(parts)
+
+
+class _Hasher(NumpyHasher):
+    """joblib's, for tensors too: a tensor pickles with the address of its memory."""
+
+    def __init__(self, hash_name):
+        super().__init__(hash_name, coerce_mmap=True)
+
+    def save(self, obj):
+        import torch
+
+        if isinstance(obj, torch.Tensor):
+            obj = ("tensor", str(obj.dtype), obj.detach().cpu().float().numpy())
+        super().save(obj)

@@ -1,0 +1,137 @@
+"""Gene maps as pictures."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+from sklearn.utils._param_validation import StrOptions, validate_params
+
+from .. import _keys
+from ..plotting import plot_genes
+from ..utils import name_some, written_aside
+
+_PIXEL = 0.5  # of an OME-TIFF, in pitches
+_REACH = 0.75  # from a spot, in pitches: neighbours on a square grid meet at 0.71
+_DPI = 200
+
+
+@validate_params(
+    {
+        "predicted": "no_validation",
+        "folder": [str, os.PathLike],
+        "genes": ["array-like", None],
+        "kind": [StrOptions({"png", "ome.tiff"})],
+    },
+    prefer_skip_nested_validation=True,
+)
+def write_gene_maps(predicted, folder, genes=None, *, kind="png"):
+    """Draw predicted genes over the slide.
+
+    Parameters
+    ----------
+    predicted : AnnData, str or os.PathLike
+        What `predict_slide` gave.
+    folder : str or os.PathLike
+        Made where it does not exist.
+    genes : array-like of str or None, default=None
+        None: all that were predicted.
+    kind : {"png", "ome.tiff"}, default="png"
+        "png": a picture for each gene, over the thumbnail, with its range. "ome.tiff": one file
+        of float32 planes, a channel for each gene, NaN where there is no spot; a pixel is half a
+        pitch, and its size in micrometres is in the metadata, so that viewers (napari, QuPath)
+        lay it over the slide from its upper left corner.
+
+    Returns
+    -------
+    list of Path
+        ``{section}_{gene}.png`` for each gene, or ``{section}.ome.tiff``.
+
+    Raises
+    ------
+    ValueError
+        If a gene was not predicted, or `predicted` has not what `predict_slide` writes.
+    ImportError
+        Without matplotlib, for "png".
+    """
+    adata = _read(predicted)
+    if _keys.SPATIAL not in adata.uns or _keys.UNS not in adata.uns:
+        raise ValueError("predicted must be what predict_slide gave: it lacks the thumbnail.")
+    genes = list(adata.var_names if genes is None else np.asarray(genes).astype(str))
+    missing = [gene for gene in genes if gene not in adata.var_names]
+    if missing or not genes:
+        raise ValueError(f"genes must be some of those predicted; {name_some(missing)} are not.")
+    draw = _write_png if kind == "png" else _write_ome
+    return draw(adata, Path(folder), genes)
+
+
+def _read(predicted):
+    if not isinstance(predicted, (str, os.PathLike)):
+        return predicted
+    import anndata
+
+    if Path(predicted).suffix == ".zarr":
+        return anndata.read_zarr(predicted)
+    return anndata.read_h5ad(predicted, backed="r")  # genes are read one by one
+
+
+def _write_png(adata, folder, genes):
+    ((section, picture),) = adata.uns[_keys.SPATIAL].items()
+    scale = picture["scalefactors"]["tissue_hires_scalef"]
+    paths = []
+    for gene in genes:
+        path = folder / f"{section}_{_file_name(gene)}.png"
+        axes = plot_genes(
+            {section: adata[:, [gene]].to_memory()},
+            [gene],
+            units=adata.uns[_keys.UNS]["units"],
+            image=picture["images"]["hires"],
+            scale=scale,
+            size=picture["scalefactors"]["spot_diameter_fullres"],
+        )
+        with written_aside(path) as aside:
+            axes[0, 0].figure.savefig(aside, dpi=_DPI)
+        paths.append(path)
+    return paths
+
+
+def _write_ome(adata, folder, genes):
+    import tifffile
+    from scipy.spatial import cKDTree
+
+    ((section, picture),) = adata.uns[_keys.SPATIAL].items()
+    made = adata.uns[_keys.UNS]
+    pixel_um = _PIXEL * made["pitch_um"]
+    scale = picture["scalefactors"]["tissue_hires_scalef"]
+    height_width = np.array(picture["images"]["hires"].shape[:2]) / scale * made["mpp"]
+    height, width = (max(1, int(np.ceil(side / pixel_um))) for side in height_width)
+    y, x = (np.mgrid[:height, :width].reshape(2, -1) + 0.5) * pixel_um
+    spots = cKDTree(np.asarray(adata.obsm[_keys.SPATIAL]) * made["mpp"])
+    reach = _REACH * made["pitch_um"]
+    _, nearest = spots.query(np.column_stack([x, y]), distance_upper_bound=reach)
+
+    def planes():
+        for gene in genes:
+            values = adata[:, [gene]].to_memory().to_df().to_numpy(np.float32).ravel()
+            # What is within reach of no spot is numbered one beyond the last.
+            yield np.append(values, np.float32(np.nan))[nearest].reshape(height, width)
+
+    path = folder / f"{section}.ome.tiff"
+    metadata = {"axes": "CYX", "Channel": {"Name": genes}}
+    for axis in "XY":
+        metadata |= {f"PhysicalSize{axis}": pixel_um, f"PhysicalSize{axis}Unit": "µm"}
+    with written_aside(path) as aside:
+        tifffile.imwrite(
+            aside,
+            planes(),
+            shape=(len(genes), height, width),
+            dtype=np.float32,
+            photometric="minisblack",
+            ome=True,
+            metadata=metadata,
+        )
+    return [path]
+
+
+def _file_name(gene):
+    return re.sub(r"[^\w.-]", "_", gene)

@@ -1,0 +1,115 @@
+"""An AnnData on disk whose matrix is never in memory as a whole."""
+
+import contextlib
+import shutil
+import uuid
+from pathlib import Path
+
+import numpy as np
+
+from .. import _keys
+from ..utils import import_optional, written_aside
+
+_ROWS = 4096  # written at a time
+_ENCODING = {"encoding-type": "array", "encoding-version": "0.2.0"}  # AnnData's for dense arrays
+SUFFIXES = (".h5ad", ".zarr")
+
+
+def check_out(out):
+    """The path to write to, with a suffix that says how."""
+    out = Path(out)
+    if out.suffix not in SUFFIXES:
+        raise ValueError(f"out must end in .h5ad or .zarr; got {str(out)!r}.")
+    return out
+
+
+def write_adata(adata, read, out):
+    """Write an AnnData without ``X``, and its ``X`` from a function of rows; whole or not at all.
+
+    Parameters
+    ----------
+    adata : AnnData of shape (n_spots, n_genes)
+        Its ``X`` is None.
+    read : callable
+        ``read(start, stop)`` gives rows of X, float32.
+    out : Path
+        An .h5ad file or a .zarr folder.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, e.g. to a full disk: then nothing is there that was not before.
+    """
+    if out.suffix == ".h5ad":
+        with written_aside(out) as aside:
+            _write_h5ad(adata, read, aside)
+    else:
+        with _folder_aside(out) as aside:
+            _write_zarr(adata, read, aside)
+
+
+def stored_key(out):
+    """The key in ``uns["histoexpr"]`` of a finished prediction; None where there is none."""
+    if not out.exists():
+        return None
+    try:
+        if out.suffix == ".h5ad":
+            import h5py
+
+            with h5py.File(out, "r") as file:
+                return file[f"uns/{_keys.UNS}/key"].asstr()[()]
+        group = _zarr().open_group(str(out), mode="r")
+        return str(group[f"uns/{_keys.UNS}/key"][()])
+    except (KeyError, OSError, ValueError):
+        return None  # a file of other origin: it is written anew
+
+
+def _write_h5ad(adata, read, path):
+    import h5py
+
+    adata.write_h5ad(path)
+    with h5py.File(path, "a") as file:
+        file.pop("X", None)
+        _fill(file.create_dataset("X", adata.shape, np.float32), read)
+
+
+def _write_zarr(adata, read, path):
+    zarr = _zarr()
+    adata.write_zarr(path)
+    group = zarr.open_group(str(path), mode="r+")
+    create = getattr(group, "create_array", None) or group.create_dataset  # zarr 2 has no arrays
+    chunks = (min(_ROWS, adata.n_obs), min(64, adata.n_vars))  # genes are looked at one by one
+    _fill(create("X", shape=adata.shape, chunks=chunks, dtype="float32"), read)
+    zarr.consolidate_metadata(str(path))
+
+
+def _zarr():
+    return import_optional("zarr", extra="slides", purpose="output as zarr")
+
+
+def _fill(array, read):
+    for name, value in _ENCODING.items():
+        array.attrs[name] = value
+    for start in range(0, array.shape[0], _ROWS):
+        stop = min(start + _ROWS, array.shape[0])
+        array[start:stop] = read(start, stop)
+
+
+@contextlib.contextmanager
+def _folder_aside(path):
+    """As `written_aside`, for a folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
+    old = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
+    try:
+        yield aside
+        if path.exists():
+            path.rename(old)
+        try:
+            aside.rename(path)
+        except OSError:
+            old.rename(path)
+            raise
+    finally:
+        for folder in (aside, old):
+            shutil.rmtree(folder, ignore_errors=True)
