@@ -9,6 +9,7 @@ import importlib
 from ._version import __version__
 
 _SUBMODULES = {
+    "calibration",
     "data",
     "datasets",
     "featurizers",
@@ -19,7 +20,9 @@ _SUBMODULES = {
     "nn",
     "plotting",
     "preprocessing",
+    "report",
     "retrieval",
+    "slides",
     "testing",
     "training",
     "utils",
@@ -29,8 +32,10 @@ _HOME = {
     "SpotFeatures": "data",
     "SpotPatches": "data",
     "finer_grid": "data",
+    "open_slide": "data",
     "ExpressionTransformer": "preprocessing",
     "PatchAugment": "preprocessing",
+    "SectionCenterer": "preprocessing",
     "StainNormalizer": "preprocessing",
     "ContextFeaturizer": "featurizers",
     "NeighborFeatures": "featurizers",
@@ -39,6 +44,7 @@ _HOME = {
     "Trainer": "training",
     "SpotRetriever": "retrieval",
     "BaseExpressionRegressor": "base",
+    "ContrastiveEnsemble": "methods",
     "ExpressionTargetRegressor": "methods",
     "GR2ST": "methods",
     "LinearProbe": "methods",
@@ -48,6 +54,7 @@ _HOME = {
     "StInfer": "methods",
     "load": "io",
     "save": "io",
+    "predict_slide": "slides",
 }
 
 __all__ = sorted(_SUBMODULES | set(_HOME)) + ["__version__"]

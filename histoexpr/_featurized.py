@@ -32,10 +32,13 @@ class FeaturizerMixin:
 
     def _fit_features(self, X, seed):
         """Fit the featurizer, which is frozen, and compute the features of the training images."""
-        self.featurizer_ = seeded(check_featurizer(self.featurizer), seed)
+        self.featurizer_ = seeded(self._check_featurizer(), seed)
         if self.featurizer_ is not None:
             self.featurizer_.fit(X)
         return self._features(X)
+
+    def _check_featurizer(self):
+        return check_featurizer(self.featurizer)
 
     def _features(self, X):
         """The features of images; what a featurizer gives is not taken on trust."""

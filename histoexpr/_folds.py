@@ -54,3 +54,36 @@ def _blocks(positions, n_blocks, seed):
     if places < max(n_blocks, 2):
         return None
     return KMeans(n_blocks, n_init=1, random_state=seed).fit_predict(positions.astype(float))
+
+
+def known_patient_folds(target, n_splits):
+    """Folds that leave out sections while their patient's other sections stay.
+
+    Parameters
+    ----------
+    target : SpotTarget
+    n_splits : int
+        The most folds.
+
+    Returns
+    -------
+    patients : ndarray of str
+        Those with two sections or more.
+    folds : list of (train, test), pairs of ndarray of int64
+        Together the tests are all spots of these patients; empty when there are none.
+    """
+    if target.patient is None or target.section is None:
+        return np.array([], dtype=str), []
+    fold, patients = np.full(len(target), -1), []
+    for patient in np.unique(target.patient):
+        mine = target.patient == patient
+        sections = np.unique(target.section[mine])
+        if len(sections) < 2:
+            continue
+        patients.append(str(patient))
+        # Section after section into fold after fold: two of a patient are never all in one.
+        fold[mine] = np.searchsorted(sections, target.section[mine]) % n_splits
+    folds = [
+        (np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(fold.max() + 1)
+    ]
+    return np.array(patients, dtype=str), folds

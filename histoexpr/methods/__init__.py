@@ -1,5 +1,6 @@
 """The methods: one paper, one small file."""
 
+from ._ensemble import ContrastiveEnsemble
 from ._gr2st import GR2ST
 from ._linear_probe import LinearProbe
 from ._mclstexp import MclSTExp
@@ -9,6 +10,7 @@ from ._stinfer import StInfer
 from ._target_regressor import ExpressionTargetRegressor
 
 __all__ = [
+    "ContrastiveEnsemble",
     "GR2ST",
     "ExpressionTargetRegressor",
     "LinearProbe",

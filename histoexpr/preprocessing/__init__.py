@@ -2,6 +2,7 @@
 
 from ._augment import PatchAugment
 from ._expression import ExpressionTransformer, check_expression
+from ._section_center import SectionCenterer
 from ._stain import StainNormalizer
 from ._target_mixin import ExpressionTargetMixin
 
@@ -9,6 +10,7 @@ __all__ = [
     "ExpressionTargetMixin",
     "ExpressionTransformer",
     "PatchAugment",
+    "SectionCenterer",
     "StainNormalizer",
     "check_expression",
 ]
