@@ -17,7 +17,7 @@ test: $(VENV)/.test
 	$(PY) -m pytest -n auto
 
 lint: $(VENV)/.test
-	$(PY) -m flake8 histoexpr tests examples
+	$(PY) -m flake8 histoexpr tests examples docs
 
 # From scratch, so that no page of a name that is gone stays behind.
 docs: $(VENV)/.docs

@@ -251,7 +251,38 @@ def reg2st():
     picture.save("reg2st")
 
 
+def contrastiveensemble():
+    picture = Picture(45)
+    middle = 25
+    picture.patch(7, middle, size=10, seed=0)
+    picture.axes.add_patch(Rectangle((4.5, middle - 2.5), 5, 5, fill=False, ec="white", lw=1.6))
+    picture.text(7, middle - 9, "patch, in two\nfields of view", GREY, 8.5)
+    picture.arrow((12.5, middle), (15.5, middle), IMAGE)
+    picture.box(22, middle, 13, 9, "backbone\n(frozen)", IMAGE, frozen=True)
+    picture.arrow((28.5, middle), (31.5, middle), IMAGE)
+    picture.box(38.5, middle, 14, 11, "centre by\nsection,\nPCA", IMAGE)
+    picture.arrow((45.5, middle + 2), (49.5, middle + 7.5), IMAGE)
+    picture.arrow((45.5, middle - 2), (49.5, middle - 7.5), IMAGE)
+    picture.box(57, 35, 15, 8, "linear head\n(PLS)", SPOT)
+    for shift in (2.4, 1.2, 0):
+        picture.box(57 + shift, 15.5 + shift, 15, 8, "", SPOT)
+    picture.text(57, 15.5, "3 retrieval\nheads")
+    picture.arrow((64.7, 34), (71.2, 28), SPOT)
+    picture.arrow((67.2, 18), (71.2, 22), SPOT)
+    picture.box(75.5, middle, 8, 7, "mix", RESULT)
+    picture.arrow((79.5, middle), (82, middle), RESULT)
+    picture.section(86.2, middle, RESULT, n=3, pitch=2.6)
+    picture.text(86.2, middle + 6.3, "smooth", GREY, 8.5)
+    picture.arrow((90.2, middle), (92.4, middle), RESULT)
+    picture.bars(96.2, middle, RESULT, width=6, seed=5)
+    picture.text(94, middle - 8.2, "expression,\nstd, interval", GREY, 8.5)
+    picture.box(75.5, 4.5, 45, 6, "chosen and measured on patients left out", GREY)
+    for x, end in ((57, 11.5), (75.5, 21.5), (86.2, 20.6)):
+        picture.arrow((x, 7.5), (x, end), GREY, training=True)
+    picture.save("contrastiveensemble")
+
+
 if __name__ == "__main__":
     with rc_context(STYLE):
-        for draw in (stco, mclstexp, gr2st, stinfer, reg2st):
+        for draw in (stco, mclstexp, gr2st, stinfer, reg2st, contrastiveensemble):
             draw()

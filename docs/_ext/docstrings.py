@@ -2,6 +2,8 @@
 
 import re
 
+from sphinx.util.nodes import make_refnode
+
 _CODE = re.compile(r"(`+[^`]+`+)")
 _FITTED_NAME = re.compile(r"(?<![\w\\])([A-Za-z]\w*)_(?!\w)")
 
@@ -32,7 +34,20 @@ def _keep_underscores(app, what, name, obj, options, lines):
             lines[number] = "".join(parts)
 
 
+def _find_by_short_name(app, env, node, contnode):
+    """A public name may be given without its module, if there is one such name only."""
+    target = node.get("reftarget", "")
+    objects = env.domains.python_domain.objects
+    found = {entry.node_id: entry for name, entry in objects.items()
+             if name.rpartition(".")[2] == target}  # fmt: skip
+    if node.get("refdomain") != "py" or len(found) != 1:
+        return None
+    ((node_id, entry),) = found.items()
+    return make_refnode(app.builder, node["refdoc"], entry.docname, node_id, contnode)
+
+
 def setup(app):
+    app.connect("missing-reference", _find_by_short_name)
     app.connect("autodoc-skip-member", _skip)
     app.connect("autodoc-process-signature", _hide_private_signature)
     app.connect("autodoc-process-docstring", _forget_types)

@@ -2,12 +2,13 @@
 
 import re
 from pathlib import Path
-from tempfile import gettempdir
+from tempfile import TemporaryDirectory
 
 from sphinx_gallery.scrapers import figure_rst
 
 _SMALL = ["--patients", "3", "--grid", "12"]
-_PICTURE = Path(gettempdir()) / "histoexpr_gallery.png"
+_FOLDER = TemporaryDirectory()
+_PICTURE = Path(_FOLDER.name) / "picture.png"
 _NOT_RUN = """
 .. note::
 

@@ -111,7 +111,7 @@ def command(ctx, as_json, overwrite, **options):
         click.echo(f"Stopped. The same command goes on from what is in {out}.", err=True)
         ctx.exit(STOPPED)
     summary = _summary(results, out)
-    click.echo(json.dumps(summary, indent=2) if as_json else _table(results, out))
+    click.echo(json.dumps(summary, indent=2) if as_json else in_table(results, out))
     ctx.exit(1 if summary["failed_fits"] else 0)
 
 
@@ -169,14 +169,21 @@ def _run(out, overwrite, *, data, methods, protocol, genes, featurizer, weights,
         verbose=bars(),
         **given,
     )
-    with written_aside(out / "results.parquet") as aside:
-        results.to_parquet(aside, index=False)
-    with written_aside(out / "summary.csv") as aside:
-        model_selection.summarize(results).to_csv(aside)
+    write_results(results, out)
     _write_report(
         results, out / "report.html", predictions, images, adata, given, data, protocol, options
     )
     return results
+
+
+def write_results(results, out):
+    """Write results.parquet and summary.csv, each whole or not at all."""
+    from ..model_selection import summarize
+
+    with written_aside(out / "results.parquet") as aside:
+        results.to_parquet(aside, index=False)
+    with written_aside(out / "summary.csv") as aside:
+        summarize(results).to_csv(aside)
 
 
 def _protocol_arguments(protocol, adata, panel, options):
@@ -216,6 +223,7 @@ def _write_report(results, path, predictions, images, adata, given, data, protoc
         genes=options["show_genes"],
         settings={
             "Command": typed(),
+            "Scores of every gene": f"{RESULTS[0]}, beside this page",
             "Preset": options["preset"],
             "Patch size": options["patch_size"] or "as the reader of the data has it",
         },
@@ -253,7 +261,7 @@ def _or_none(value):
     return None if value != value else round(float(value), 6)
 
 
-def _table(results, out):
+def in_table(results, out):
     """The summary as a terminal shows it."""
     from ..model_selection import summarize
 

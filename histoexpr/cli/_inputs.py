@@ -22,7 +22,7 @@ class Source:
     kind: str
     path: Path
 
-    def load(self, patch_size=None, sections=None):
+    def load(self, patch_size=None, out_px=None, sections=None):
         """The patches and the counts.
 
         Parameters
@@ -30,6 +30,8 @@ class Source:
         patch_size : str or None, default=None
             Such as "224px" or "112um"; None is the reader's own, and 224 px for her2st, as the
             papers cut.
+        out_px : int or None, default=None
+            Side of the patches as returned, in pixels; None is the reader's own.
         sections : list of str or None, default=None
             None is all.
 
@@ -40,12 +42,14 @@ class Source:
         """
         from .. import _keys, datasets
 
+        cut = {"patch_size": patch_size, "out_px": out_px}
+        cut = {name: value for name, value in cut.items() if value is not None}
         if self.kind == "her2st":
-            return datasets.load_her2st(self.path, sections, patch_size or "224px")
-        given = {} if patch_size is None else {"patch_size": patch_size}
-        images, adata = datasets.load_sheet(self.path, **given)
+            return datasets.load_her2st(self.path, sections, **{"patch_size": "224px", **cut})
+        images, adata = datasets.load_sheet(self.path, **cut)
         if sections is None:
             return images, adata
+        check_among(sections, set(adata.obs[_keys.SECTION]), "--sections", "sections")
         rows = adata.obs[_keys.SECTION].isin(sections).to_numpy()
         return images[rows], adata[rows].copy()
 
@@ -164,14 +168,16 @@ def read_genes(path, known):
     return genes
 
 
-def check_among(genes, known, option):
-    """Refuse genes that the data does not have.
+def check_among(names, known, option, what="genes"):
+    """Refuse names that the data does not have.
 
     Parameters
     ----------
-    genes, known : sequence of str
+    names, known : collection of str
     option : str
-        That named them.
+        That gave the names.
+    what : str, default="genes"
+        What they name.
 
     Raises
     ------
@@ -179,15 +185,15 @@ def check_among(genes, known, option):
     """
     from ..utils import name_some
 
-    unknown = sorted(set(genes) - set(known))
+    unknown = sorted(set(names) - set(known))
     if not unknown:
         return
-    upper = {gene.upper(): gene for gene in known}
-    near = [upper[gene.upper()] for gene in unknown if gene.upper() in upper]
+    upper = {name.upper(): name for name in known}
+    near = [upper[name.upper()] for name in unknown if name.upper() in upper]
     hint = f" There they are written {name_some(near)}." if near else ""
     raise click.BadParameter(
-        f"{len(unknown)} of {len(genes)} genes are not among the {len(known)} of the data: "
-        f"{name_some(unknown)}.{hint} Leave them out, or check which names (symbols, Ensembl) the "
-        "data has.",
+        f"{len(unknown)} of {len(names)} {what} are not among the {len(known)} of the data: "
+        f"{name_some(unknown)}.{hint} Leave them out, or see how the data names them (there are "
+        f"{name_some(sorted(known), 3)}).",
         param_hint=option,
     )

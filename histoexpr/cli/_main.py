@@ -9,7 +9,13 @@ from .._version import __version__
 
 # The name of each command, and the module that holds it as ``command``.
 COMMANDS = {
+    "fit": "_fit",
+    "predict": "_predict",
+    "predict-slide": "_predict_slide",
     "benchmark": "_benchmark",
+    "info": "_info",
+    "doctor": "_doctor",
+    "demo": "_demo",
 }
 
 

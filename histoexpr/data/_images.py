@@ -43,7 +43,7 @@ class SectionImage(abc.ABC):
         """Whether both hold the same picture."""
 
     def cut(self, centres, sizes, out_px, fills):
-        """Cut squares around points, one after the other: see :func:`cut_square`.
+        """Cut squares around points, one after the other: see `cut_square`.
 
         Parameters
         ----------

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 # What a patch shows unless told otherwise: 0.5 um/px, which most encoders were trained at.
 PATCH_SIZE, OUT_PX = "112um", 224
+_SUFFIX = r"-\d+$"  # of the capture that a barcode is of
 
 
 def make_section(
@@ -123,7 +124,7 @@ def is_named(value):
 
 def _as_adata(counts, spatial, positions, section, patient):
     adata = anndata.AnnData(
-        scipy.sparse.csr_matrix(counts.X, dtype=np.float32),
+        scipy.sparse.csr_matrix(counts.X, dtype=np.float32, copy=True),
         obs=pd.DataFrame(
             {
                 _keys.SECTION: section,
@@ -164,14 +165,16 @@ def with_raw_counts(adata, layer, section):
         )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Variable names are not unique")
-        counts = anndata.AnnData(
-            adata.X if layer is None else adata.layers[layer], obs=adata.obs, var=adata.var
-        )
+        adata = adata.to_memory() if adata.isbacked else adata
+        matrix = adata.X if layer is None else adata.layers[layer]
+        if matrix is None:
+            raise ValueError(f"section {section!r}: adata.X is empty; name the layer= of counts.")
+        counts = anndata.AnnData(matrix, obs=adata.obs, var=adata.var)
     return with_unique_genes(counts, section)
 
 
 def join_barcodes(counts, others, section, what):
-    """Rows of spots that two tables share, whether or not barcodes end in "-1".
+    """Rows of spots that two tables share, also when those of one alone end in "-1".
 
     Parameters
     ----------
@@ -193,9 +196,10 @@ def join_barcodes(counts, others, section, what):
                 f"stands more than once in {where}. Is it of several sections? Give each its own."
             )
     found = right.get_indexer(left)
-    bare = [names.str.replace(r"-\d+$", "", regex=True) for names in (left, right)]
-    if not any(names.has_duplicates for names in bare):
-        found = np.maximum(found, bare[1].get_indexer(bare[0]))
+    suffixed = [names.str.contains(_SUFFIX).any() for names in (left, right)]
+    bare = [names.str.replace(_SUFFIX, "", regex=True) for names in (left, right)]
+    if suffixed[0] != suffixed[1] and not any(names.has_duplicates for names in bare):
+        found = bare[1].get_indexer(bare[0])
     rows = np.flatnonzero(found >= 0)
     if not len(rows):
         raise ValueError(

@@ -4,7 +4,7 @@ from ._check import check_featurizer
 from ._context import ContextFeaturizer, NeighborFeatures
 from ._texture import TextureFeaturizer
 from ._timm import TimmFeaturizer
-from ._training_patches import TrainingPatches, colours
+from ._training_patches import TrainingPatches
 
 __all__ = [
     "ContextFeaturizer",
@@ -13,5 +13,4 @@ __all__ = [
     "TimmFeaturizer",
     "TrainingPatches",
     "check_featurizer",
-    "colours",
 ]

@@ -63,7 +63,7 @@ class TrainingPatches:
             mpp=tuple(float(f(known)) for f in (np.min, np.median, np.max)) if len(known) else None,
             pitch=_pitch(X),
             hexagonal=odd is not None and len(X) > 1 and len(np.unique(odd)) == 1,
-            colours=colours(X),
+            colours=_colours(X),
         )
 
     @property
@@ -130,17 +130,10 @@ class TrainingPatches:
         return float(np.sqrt(np.mean(((found - centre) / spread) ** 2)))
 
 
-def colours(X):
-    """Colour statistics of the tissue of each section: see `TrainingPatches.colours`.
+def _colours(X):
+    """Colour statistics of up to 16 sections that show tissue, (n_sections, 6).
 
-    Parameters
-    ----------
-    X : SpotPatches
-
-    Returns
-    -------
-    ndarray of shape (n_sections, 6), dtype float64
-        Of up to 16 sections that show tissue, on 16 patches of each, every fourth pixel.
+    Of 16 patches of each, every fourth pixel.
     """
     names = np.unique(X.section)
     found = []

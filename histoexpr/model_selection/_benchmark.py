@@ -101,7 +101,7 @@ def benchmark(
         - ``pearson``: correlation over the spots of the section; NaN where the gene does not vary
           there. ``rmse``, ``mae``: errors in ``units``;
         - ``n_train``, ``n_spots``: training spots, spots of the section;
-        - ``seconds_fit``, ``seconds_predict``: without features shared between methods;
+        - ``seconds_fit``, ``seconds_predict``: by the clock, without features that methods share;
         - ``peak_memory``: MiB, the most resident memory that the process had during the fit and
           its predictions: interpreter, libraries and data included, a GPU's not; NaN off Linux;
         - ``seed``: int; ``error``: "" or type and text; ``fit``: the key of the fit.
@@ -166,5 +166,5 @@ def benchmark(
     results = tidy(plan.jobs, entries, target, int(random_state))
     results.attrs["settings"] = plan.settings
     if return_predictions:
-        return results, join_predictions(plan.jobs, entries)
+        return results, join_predictions(plan, entries)
     return results

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import marshal
 from pathlib import Path
+from types import FunctionType
 
 import joblib
 import numpy as np
@@ -46,7 +48,9 @@ def describe(value):
         return {"length": len(items), "first": first, "hash": joblib.hash(np.asarray(value))}
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, type) or callable(value) and hasattr(value, "__qualname__"):
+    if isinstance(value, FunctionType) and "<" in value.__qualname__:
+        return _describe_local(value)
+    if isinstance(value, (type, FunctionType)):
         return _name(value)
     return {"class": _name(type(value)), "hash": joblib.hash(value)}
 
@@ -80,6 +84,13 @@ def _parameter(name, value):
     if name == "checkpoint_path" and value is not None and Path(value).is_file():
         return {"file": Path(value).name, "hash": hash_file(value)}
     return describe(value)
+
+
+def _describe_local(function):
+    """A lambda, or a function made in another: its name does not tell what it does."""
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    code = hashlib.sha256(marshal.dumps(function.__code__)).hexdigest()
+    return {"function": _name(function), "code": code, "values": describe(cells)}
 
 
 def _name(thing):

@@ -115,8 +115,10 @@ def _fit_and_read(job, X, adata, seed, store, with_predictions, checkpoints):
     started = time.perf_counter()
     model.fit(X[train], y)
     seconds = time.perf_counter() - started
-    # A training that went on from a checkpoint has epochs of an earlier run.
-    seconds = max(seconds, sum(e["seconds"] for e in getattr(model, "history_", ())))
+    if isinstance(getattr(model, "trainer_", None), Trainer):
+        # A training that went on from a checkpoint has epochs of an earlier run.
+        epochs = getattr(model.trainer_, "history_", ())
+        seconds = max(seconds, sum(epoch["seconds"] for epoch in epochs))
     entries = {}
     for row, reading, _ in job.rows():
         try:
@@ -145,8 +147,7 @@ def _read(model, job, X, adata, with_predictions):
         )
     predictions = None
     if with_predictions:
-        predictions = _predictions(predicted, truth, genes, adata, job)
-        predictions.uns[_keys.UNS] = {"method": job.name, "units": units}
+        predictions = _predictions(predicted, truth, genes, adata, test)
         if searches(model):
             found = model.kneighbors(X[test], return_distance=False)
             predictions.obsm["neighbors"] = job.fold.train[found[:, :N_NEIGHBORS]]
@@ -252,13 +253,12 @@ class PeakMemory:
             self.peak = int(status["VmHWM"].split()[0]) / 1024
 
 
-def _predictions(predicted, truth, genes, adata, job):
+def _predictions(predicted, truth, genes, adata, test):
     from anndata import AnnData
 
-    test = job.fold.test
     kept = (_keys.SECTION, _keys.PATIENT, _keys.ARRAY_ROW, _keys.ARRAY_COL)
     obs = adata.obs.loc[:, [key for key in kept if key in adata.obs]].iloc[test].copy()
-    obs["fold"], obs["row"] = pd.Categorical([job.fold.name] * len(test)), test
+    obs["row"] = test
     predictions = AnnData(
         predicted.astype(np.float32),
         obs=obs,

@@ -7,6 +7,7 @@ from sklearn.dummy import DummyRegressor
 
 from ..methods import (
     GR2ST,
+    ContrastiveEnsemble,
     ExpressionTargetRegressor,
     LinearProbe,
     MclSTExp,
@@ -68,6 +69,7 @@ class Method:
 
 # A further method is one line here.
 _METHODS = {
+    "ContrastiveEnsemble": lambda: ContrastiveEnsemble(featurizer=None),
     "STco": lambda: STco(featurizer=None),
     "MclSTExp": lambda: MclSTExp(featurizer=None),
     "GR2ST": lambda: GR2ST(featurizer=None),

@@ -5,6 +5,8 @@ from sklearn.base import clone
 from sklearn.utils import get_tags
 
 from .. import _keys
+from .._featurized import FeaturizerMixin
+from .._spots import seeded
 from ..data import SpotFeatures, SpotPatches, check_images
 from ..featurizers import (
     ContextFeaturizer,
@@ -58,9 +60,10 @@ def shared_featurizer(featurizer, methods):
     -------
     transformer or None
     """
-    own = [_own_featurizer(method.estimator) for method in methods.values()]
-    found = [each for each in (featurizer, *own) if each is not None]
-    return check_featurizer(found[0]) if found else None
+    if featurizer is not None:
+        return check_featurizer(featurizer)
+    own = (_own_featurizer(method.estimator) for method in methods.values())
+    return next((each for each in own if each is not None), None)
 
 
 def prepare(name, estimator, *, images, featurizer, expression, random_state):
@@ -94,6 +97,8 @@ def prepare(name, estimator, *, images, featurizer, expression, random_state):
     if holds_features(images):
         return model, None
     own = _own_featurizer(model)
+    if featurizer is not None:
+        featurizer = seeded(clone(featurizer), random_state)
     if takes_features(model):
         if featurizer is None:
             raise ValueError(
@@ -104,11 +109,11 @@ def prepare(name, estimator, *, images, featurizer, expression, random_state):
         if not getattr(featurizer, "trainable", False):
             return model, featurizer
         if "featurizer" in model.get_params(deep=False):
-            return model.set_params(featurizer=clone(featurizer)), None
-        return model, clone(featurizer).set_params(trainable=False)
+            return model.set_params(featurizer=featurizer), None
+        return model, featurizer.set_params(trainable=False)
     if own is None or getattr(own, "trainable", False):
         return model, None
-    return model.set_params(featurizer=None), check_featurizer(own)
+    return model.set_params(featurizer=None), seeded(own, random_state)
 
 
 def takes_features(model):
@@ -178,4 +183,7 @@ def fill_expression(model, expression, replace=False):
 
 
 def _own_featurizer(model):
-    return model.get_params(deep=False).get("featurizer")
+    """A clone of what an estimator has as ``featurizer``, a name as it would take it; or None."""
+    if isinstance(model, FeaturizerMixin):
+        return model._check_featurizer()
+    return check_featurizer(model.get_params(deep=False).get("featurizer"))

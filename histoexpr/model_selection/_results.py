@@ -65,13 +65,14 @@ def tidy(jobs, entries, target, random_state):
     return pd.concat(frames, ignore_index=True)
 
 
-def join_predictions(jobs, entries):
+def join_predictions(plan, entries):
     """The predictions of each method in all folds, as one AnnData in the order of the spots.
 
     Parameters
     ----------
-    jobs : list of Job
+    plan : Plan
     entries : list of dict of str to dict
+        What `run_job` gave for each of its jobs.
 
     Returns
     -------
@@ -80,15 +81,25 @@ def join_predictions(jobs, entries):
     """
     import anndata
 
-    parts = {}
-    for job, rows in zip(jobs, entries):
+    parts, units = {}, {}
+    for job, rows in zip(plan.jobs, entries):
         for row, entry in rows.items():
             if not entry["error"]:
-                parts.setdefault(row, []).append(entry["predictions"])
+                # Protocols share fits, so a kept prediction does not know its fold.
+                fold = entry["predictions"].copy()
+                fold.obs["fold"] = pd.Categorical([job.fold.name] * fold.n_obs)
+                parts.setdefault(row, []).append(fold)
+                units[row] = entry["units"]
     joined = {}
     for row, folds in parts.items():
-        whole = anndata.concat(folds, join="outer", uns_merge="same")
+        whole = anndata.concat(folds, join="outer")
         joined[row] = whole[np.argsort(whole.obs["row"].to_numpy(), kind="stable")].copy()
+        joined[row].uns[_keys.UNS] = {
+            "method": row,
+            "units": units[row],
+            "protocol": plan.settings["protocol"],
+            "versions": plan.settings["versions"],
+        }
     return joined
 
 

@@ -106,8 +106,8 @@ def _choose_section(predicted, method, section):
 def _training_rows(results, predicted, adata):
     """The training spots of the fold that predicted these."""
     folds = results.attrs.get("settings", {}).get("folds", [])
-    name = predicted.obs["fold"].iloc[0]
-    train = next((fold["train"] for fold in folds if fold["name"] == name), [])
+    section = predicted.obs[_keys.SECTION].iloc[0]
+    train = next((fold["train"] for fold in folds if section in fold["test"]), [])
     if adata is None or not train:
         raise ValueError(
             "genes are chosen on training spots, for which adata and the settings of the results "

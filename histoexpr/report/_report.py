@@ -10,6 +10,7 @@ from .._version import __version__
 from ..utils import import_optional, name_some, written_aside
 from ._blocks import Section, numbered
 from ._drawn import drawn_sections
+from ._measures import measure_table
 from ._overview import describe_settings, lead, notices, versions
 from ._pictures import score_figure
 from ._statistics import statistics_blocks
@@ -46,11 +47,12 @@ def write_report(
     title : str, default="Benchmark"
     predictions : dict of str to AnnData, or None, default=None
         As ``benchmark(..., return_predictions=True)`` returned it; None leaves out the pictures
-        of genes and neighbours.
+        of genes and neighbours, and domains.
     images : SpotPatches or None, default=None
         What was benchmarked: the H&E below the maps, and the patches of neighbours.
     adata : AnnData or None, default=None
-        The raw counts that were benchmarked: `genes` are chosen by them when it is None.
+        The raw counts that were benchmarked: sets of genes, and `genes` when it is None, are
+        chosen on its training spots; ``obs["domain"]``, where there is one, labels domains.
     ceiling : DataFrame, Series or None, default=None
         The counting-noise ceiling of each section, or of each section (row) and gene, as
         `histoexpr.metrics.noise_ceiling` returns it.
@@ -103,6 +105,7 @@ def write_report(
         Section("differences", "Differences between methods", statistics_blocks(results)),
         Section("distributions", "Distributions", [score_figure(results)]),
         *drawn,
+        Section("measures", "Further measures", [measure_table(results, adata, predictions)]),
         Section("cost", "Cost", [cost_table(results)]),
         Section("settings", "Settings", describe_settings(results, settings or {})),
         Section("versions", "Versions", versions(results)),

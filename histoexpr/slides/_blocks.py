@@ -58,8 +58,16 @@ class Blocks:
         if self._folder is None:
             self._in_memory[number] = values
             return
-        with written_aside(self._path(number)) as aside, open(aside, "wb") as file:
-            np.save(file, values)
+        try:
+            with written_aside(self._path(number)) as aside, open(aside, "wb") as file:
+                np.save(file, values)
+        except OSError as error:
+            raise OSError(f"a block cannot be written: {error}. {self.hint}") from error
+
+    @property
+    def hint(self):
+        """What to do when something could not be written."""
+        return f"Free some space and run again: what was predicted is kept in {self._folder}."
 
     def read(self, start, stop):
         """Rows [start, stop) of the whole: (stop - start, n_genes), float32."""

@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ..data import split_sections
-from ..featurizers import NeighborFeatures, TrainingPatches, colours
+from ..featurizers import NeighborFeatures, TrainingPatches
 from ..featurizers._training_patches import FAR_COLOUR
 
 _RIM = 1.0  # pixels: neighbours at the very edge of the reach are not lost to rounding
@@ -130,16 +130,17 @@ class SlideModel:
             return np.nan
         for step in self._before:
             patches = step.transform(patches)
-        found = colours(patches)
+        found = TrainingPatches.of(patches).colours
         if not len(found):
             return np.nan
         distance = self.trained.colour_distance(found[0])
         if distance > FAR_COLOUR:
             warnings.warn(
-                f"the colours of {patches.section[0]!r} are {distance:.1f} times the spread of "
-                f"the training sections away from them (warned above {FAR_COLOUR:g}: mean and "
-                "deviation of optical density over tissue). Predictions may follow the stain: "
-                "put a StainNormalizer before the model, or train on slides of this scanner.",
+                f"the colours of slide {str(patches.section[0])!r} are {distance:.2f} times the "
+                "spread of the training sections away from them (mean and deviation of optical "
+                f"density over tissue; warned above {FAR_COLOUR:g}). Predictions may follow the "
+                "stain: put a StainNormalizer before the model, or train on slides of this "
+                "scanner.",
                 stacklevel=4,
             )
         return distance

@@ -110,7 +110,7 @@ def predict_slide(
     section : str or None, default=None
         What ``obs["section"]`` and ``uns["spatial"]`` call the slide. None: its file's name.
     block_size : int, default=1024
-        Spots predicted, and written, at a time. It does not change the result.
+        Spots predicted, and written, at a time. It changes the result by rounding only.
     n_threads : int or None, default=None
         That read patches ahead of the model. None: one a processor, from 2 to 8.
     resume : bool, default=True
@@ -213,7 +213,10 @@ def predict_slide(
     if out is None:
         adata.X = source.read(0, len(spots))
         return adata
-    write_adata(adata, source.read, out)
+    try:
+        write_adata(adata, source.read, out)
+    except OSError as error:
+        raise OSError(f"{error} {store.hint}") from error
     store.remove()
     return out
 

@@ -39,7 +39,7 @@ def find_tissue(thumbnail):
     light = to_light(pixels, find_white(pixels)).reshape(thumbnail.shape)
     brightest = light.max(axis=2)
     saturation = np.where(brightest > _DARK, 1 - light.min(axis=2) / brightest, 0)
-    size = 2 * round(max(thumbnail.shape) / _SMOOTHED / 2) + 1
+    size = max(3, 2 * round(max(thumbnail.shape) / _SMOOTHED / 2) + 1)
     image = Image.fromarray(np.rint(255 * saturation).astype(np.uint8))
     saturation = np.asarray(image.filter(ImageFilter.MedianFilter(size))) / 255
     return saturation > np.clip(_otsu(saturation), _LEAST, _MOST)

@@ -40,12 +40,14 @@ def write_adata(adata, read, out):
     OSError
         If it cannot be written, e.g. to a full disk: then nothing is there that was not before.
     """
-    if out.suffix == ".h5ad":
-        with written_aside(out) as aside:
-            _write_h5ad(adata, read, aside)
-    else:
-        with _folder_aside(out) as aside:
-            _write_zarr(adata, read, aside)
+    aside, write = written_aside, _write_h5ad
+    if out.suffix == ".zarr":
+        aside, write = _folder_aside, _write_zarr
+    try:
+        with aside(out) as path:
+            write(adata, read, path)
+    except (OSError, RuntimeError) as error:  # HDF5 closes a file on a full disk by RuntimeError
+        raise OSError(f"{str(out)!r} cannot be written: {_first_line(error)}.") from error
 
 
 def stored_key(out):
@@ -81,6 +83,10 @@ def _write_zarr(adata, read, path):
     chunks = (min(_ROWS, adata.n_obs), min(64, adata.n_vars))  # genes are looked at one by one
     _fill(create("X", shape=adata.shape, chunks=chunks, dtype="float32"), read)
     zarr.consolidate_metadata(str(path))
+
+
+def _first_line(error):
+    return str(error).strip().partition("\n")[0].rstrip(" .")
 
 
 def _zarr():

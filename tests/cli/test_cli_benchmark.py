@@ -21,6 +21,14 @@ def invoke():
     return run
 
 
+@pytest.fixture
+def no_report(monkeypatch):
+    """Leave the report out where it is not looked at: it takes longest."""
+    from histoexpr.cli import _benchmark
+
+    monkeypatch.setattr(_benchmark, "_write_report", lambda *args: None)
+
+
 @pytest.fixture(scope="module")
 def usual(sheet):
     """Arguments of a run of seconds."""
@@ -55,7 +63,7 @@ def test_writes_results_summary_and_report(finished):
     assert "What predictions are made of" in page and "Counting-noise ceiling" in page
 
 
-def test_a_second_run_reads_back(finished, usual, invoke):
+def test_a_second_run_reads_back(finished, usual, invoke, no_report):
     out, _ = finished
     before = {path: path.stat().st_mtime_ns for path in (out / "fits").iterdir()}
     results = pd.read_parquet(out / "results.parquet")
@@ -69,7 +77,7 @@ def test_a_second_run_reads_back(finished, usual, invoke):
     pd.testing.assert_frame_equal(pd.read_parquet(out / "results.parquet"), results)
 
 
-def test_goes_on_after_a_stop(finished, usual, invoke, tmp_path):
+def test_goes_on_after_a_stop(finished, usual, invoke, no_report, tmp_path):
     """What a killed run leaves: some fits, no results."""
     out = tmp_path / "out"
     shutil.copytree(finished[0], out)
@@ -180,7 +188,7 @@ def test_data_that_a_protocol_does_not_allow(sheet, usual, invoke, tmp_path):
         assert not (tmp_path / "out").exists()
 
 
-def test_a_method_that_fails_is_told(usual, invoke, tmp_path, monkeypatch):
+def test_a_method_that_fails_is_told(finished, usual, invoke, tmp_path, monkeypatch):
     """Exit code 1, the others are there, and so is the report."""
     from histoexpr import StInfer
 
@@ -188,7 +196,8 @@ def test_a_method_that_fails_is_told(usual, invoke, tmp_path, monkeypatch):
         raise RuntimeError("no luck")
 
     monkeypatch.setattr(StInfer, "fit", fit)
-    run = invoke(*usual, "--out", tmp_path / "out", "--json")
+    shutil.copytree(finished[0] / "features", tmp_path / "out" / "features")
+    run = invoke(*usual, "--out", tmp_path / "out", "--overwrite", "--json")
     assert run.exit_code == 1
     summary = json.loads(run.stdout)
     rows = {row["method"]: row for row in summary["rows"]}

@@ -166,21 +166,22 @@ def write_cscc(root, drawn, name="P2_ST_rep1", number=1):
 
 
 def make_sdata(drawn, multiscale=True):
-    """A SpatialData object: image and spots, aligned in "global", which is in micrometres."""
+    """A SpatialData object: image and spots, each turned and scaled to "global" in its own way."""
     import spatialdata
     from spatialdata.models import Image2DModel, ShapesModel, TableModel
-    from spatialdata.transformations import Affine, Scale
+    from spatialdata.transformations import Affine
 
-    axes = ("x", "y")
-    to_um = Scale([MPP, MPP], axes=axes)
-    turned = [[0, -MPP, 1500], [MPP, 0, 7], [0, 0, 1]]  # the spots' own pixels are turned
+    axes = {"input_axes": ("x", "y"), "output_axes": ("x", "y")}
+    of_image = np.array([[0, -MPP, 1500], [MPP, 0, 7], [0, 0, 1]])
+    of_spots = np.array([[3.0, 0, 40], [0, 3, -60], [0, 0, 1]])
     image = Image2DModel.parse(
         np.moveaxis(drawn.image, -1, 0),
         dims=("c", "y", "x"),
-        transformations={"global": to_um},
+        transformations={"global": Affine(of_image, **axes)},
         scale_factors=[2] if multiscale else None,
     )
-    own = np.linalg.inv(turned) @ np.c_[drawn.spatial * MPP, np.ones(len(drawn.counts))].T
+    pixels = np.c_[drawn.spatial, np.ones(len(drawn.counts))].T
+    own = np.linalg.inv(of_spots) @ of_image @ pixels
     # The spots stand in another order than the rows of the table.
     order = np.random.default_rng(0).permutation(len(drawn.counts))
     shapes = ShapesModel.parse(
@@ -188,7 +189,7 @@ def make_sdata(drawn, multiscale=True):
         geometry=0,
         radius=13.0,
         index=np.arange(len(order))[order] + 100,
-        transformations={"global": Affine(turned, input_axes=axes, output_axes=axes)},
+        transformations={"global": Affine(of_spots, **axes)},
     )
     table = drawn.adata()
     del table.obsm["spatial"]

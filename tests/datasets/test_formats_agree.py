@@ -1,5 +1,7 @@
 """The same section is the same in whatever format it was written."""
 
+import sys
+
 import numpy as np
 import pytest
 from drawn import CROP_PX, draw, make_sdata, write_hest, write_image, write_visium
@@ -66,3 +68,9 @@ def test_patches_counts_and_names(tmp_path, read):
     np.testing.assert_array_equal(images.spatial, adata.obsm["spatial"])
     np.testing.assert_allclose(images.patch_mpp, 2.5, rtol=2e-3)
     assert adata.X.dtype == np.float32 and adata.X.format == "csr"
+
+
+def test_without_the_extra_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "spatialdata", None)
+    with pytest.raises(ImportError, match=r"pip install 'histoexpr\[spatialdata\]'"):
+        from_spatialdata("S1.zarr")

@@ -2,8 +2,10 @@
 
 import logging
 
+import anndata
 import numpy as np
 import pytest
+import scipy.sparse
 from drawn import CROP_PX, MPP, draw, shrink, write_image
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, cross_val_score
@@ -44,7 +46,13 @@ def test_the_users_adata_is_read_and_left_alone(drawn, tmp_path):
     with pytest.raises(ValueError, match="no layer 'raw'; there are 'counts'"):
         load(adata, drawn.image, layer="raw")
 
+    adata.X = scipy.sparse.csr_matrix(adata.X)
+    load(adata, drawn.image)[1].X.data[:] = 0
+    np.testing.assert_array_equal(adata.X.toarray(), before.X)
     adata.write_h5ad(tmp_path / "mine.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "mine.h5ad", backed="r")
+    np.testing.assert_array_equal(load(backed, drawn.image)[1].X.toarray(), drawn.counts)
+    backed.file.close()
     images, found = load(tmp_path / "mine.h5ad", write_image(drawn, tmp_path))
     np.testing.assert_array_equal(np.asarray(images), drawn.patches())
     assert set(images.section) == {"mine"}
@@ -123,6 +131,8 @@ def test_inputs_refused(drawn, tmp_path):
     (tmp_path / "bad.h5ad").write_bytes(b"x")
     with pytest.raises(ValueError, match="bad.h5ad' cannot be read as AnnData"):
         load(tmp_path / "bad.h5ad", drawn.image)
+    with pytest.raises(ValueError, match="adata.X is empty; name the layer= of counts"):
+        load(anndata.AnnData(obs=adata.obs, var=adata.var, obsm=adata.obsm), drawn.image)
     adata.obsm["X_spatial"] = adata.obsm.pop("spatial")
     with pytest.raises(ValueError, match="has no obsm\\['spatial'\\].*it has 'X_spatial'"):
         load(adata, drawn.image)

@@ -196,10 +196,14 @@ def test_barcodes_with_and_without_their_suffix(outs, drawn, image, caplog):
     np.testing.assert_array_equal(adata.X.toarray(), bare.iloc[:-2])
     np.testing.assert_array_equal(np.asarray(images), drawn.patches()[:-2])
     assert "60 spots; 0 barcodes are in the counts alone, 2 in the spots" in caplog.text
-    # Two captures that differ in the suffix alone are not one.
+    # Captures that differ in the suffix alone are not one.
     two = pd.concat([drawn.counts[:5], drawn.counts[:5].set_axis(bare.index[:5] + "-2", axis=0)])
     write_h5(outs / "filtered_feature_bc_matrix.h5", two)
     assert len(load(outs, image)[1]) == 5
+    other = drawn.counts.set_axis(bare.index + "-2", axis=0)
+    write_h5(outs / "filtered_feature_bc_matrix.h5", other)
+    with pytest.raises(ValueError, match="no barcode of the counts"):
+        load(outs, image)
     write_h5(outs / "filtered_feature_bc_matrix.h5", drawn.counts.add_prefix("other_", axis=0))
     with pytest.raises(ValueError, match="no barcode of the counts.*Are both of one section"):
         load(outs, image)

@@ -69,6 +69,20 @@ class Counting(TransformerMixin, BaseEstimator):
         return tags
 
 
+class Mean(TransformerMixin, BaseEstimator):
+    """The mean of a colour and its square."""
+
+    def __init__(self, channel=0):
+        self.channel = channel
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        mean = np.asarray(X)[..., self.channel].mean(axis=(1, 2)) / 255
+        return np.column_stack([mean, mean**2])
+
+
 class Broken(RegressorMixin, BaseEstimator):
     """Fails where patient B is predicted, if at all."""
 
@@ -216,7 +230,8 @@ def test_number_of_jobs_changes_nothing(sampled):
 @pytest.mark.parametrize("backend", ["threading", "multiprocessing", "dask"])
 def test_any_backend_of_joblib_serves(sampled, backend):
     methods = {"STco": stco(), "ridge": ridge()}
-    expected = summarize(benchmark(methods, *sampled, controls=False))
+    given = dict(protocol=TrainTest(["A1"], ["B1"]), controls=False)
+    expected = summarize(benchmark(methods, *sampled, **given))
     settings = {}
     if backend == "dask":
         distributed = pytest.importorskip("distributed")
@@ -226,7 +241,7 @@ def test_any_backend_of_joblib_serves(sampled, backend):
         settings["wait_for_workers_timeout"] = 30
     try:
         with joblib.parallel_config(backend=backend, n_jobs=2, **settings):
-            found = summarize(benchmark(methods, *sampled, controls=False))
+            found = summarize(benchmark(methods, *sampled, **given))
     finally:
         if backend == "dask":
             client.close()
@@ -337,6 +352,33 @@ def test_features_equal_images(small):
     np.testing.assert_allclose(
         predictions["STco"].X, by_hand.predict(images[section == "B1"]), atol=1e-4
     )
+
+
+def test_random_weights_are_drawn_under_the_seed(small):
+    def scores(**settings):
+        backbone = TimmFeaturizer("test_resnet", pretrained=False, input_size=32)
+        table = benchmark(
+            {"own": STco(backbone, trainer=QUICK)}, *small, TrainTest(["A1"], ["B1"]),
+            controls=["kNN"], **settings,
+        )
+        return table["rmse"]
+
+    pd.testing.assert_series_equal(scores(), scores())
+    assert not np.allclose(scores(), scores(random_state=1))
+
+
+def test_a_named_featurizer_is_made_by_its_method(small):
+    class Blue(STco):
+        def _check_featurizer(self):
+            return Mean(channel=2) if self.featurizer == "blue" else super()._check_featurizer()
+
+    table = benchmark(
+        {"blue": Blue("blue", trainer=QUICK)}, *small, TrainTest(["A1"], ["B1"]), controls=["kNN"]
+    )
+    assert (table["error"] == "").all()
+    told = table.attrs["settings"]["methods"]
+    assert told["blue"]["featurizer"]["parameters"] == {"channel": 2}
+    assert told["kNN"]["featurizer"] == told["blue"]["featurizer"]
 
 
 def test_a_trained_backbone_gets_images(small):
@@ -495,6 +537,22 @@ def test_protocols_share_their_fits(fits, sampled):
     assert fits(features[keep], adata[keep]) == 4
     assert fits(features[keep], adata[keep], protocol="patient-out") == 1
     assert set(fits.table["fold"]) == {"patient A", "patient B", "patient C"}
+
+
+def test_kept_predictions_know_their_protocol(sampled, tmp_path):
+    features, adata = sampled
+    keep = np.isin(adata.obs["section"], ["A1", "B1", "B2"])  # A1 is tested by both
+    folds = {}
+    for protocol in ("section-out", "patient-out"):
+        _, predictions = benchmark(
+            {"ridge": ridge()}, features[keep], adata[keep], protocol, controls=False,
+            out=tmp_path, return_predictions=True,
+        )
+        told = predictions["ridge"].uns["histoexpr"]
+        assert told["protocol"] == protocol and told["method"] == "ridge"
+        folds[protocol] = set(predictions["ridge"].obs["fold"])
+    assert folds["section-out"] == {"section A1", "section B1", "section B2"}
+    assert folds["patient-out"] == {"patient A", "patient B"}
 
 
 def test_a_stopped_run_goes_on(sampled, tmp_path):
