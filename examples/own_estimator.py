@@ -21,6 +21,7 @@ counting is in them) that lie within 90 % intervals.
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -175,7 +176,7 @@ def main():
     started = time.perf_counter()
     images, adata, expression, protocols = load_cohort(args) if args.root else load_pair(args)
     backbone = TimmFeaturizer(args.backbone, checkpoint_path=args.weights, pooling="stages")
-    featurizer = ContextFeaturizer(backbone, verbose=1)
+    featurizer = ContextFeaturizer(backbone, verbose=int(sys.stderr.isatty()))
     features = SpotFeatures.of(images, featurizer.fit_transform(images))
     print(f"{features}; features took {time.perf_counter() - started:.0f} s")
     rows = []

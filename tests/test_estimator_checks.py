@@ -5,6 +5,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from histoexpr import (
     GR2ST,
+    ContrastiveEnsemble,
     ExpressionTargetRegressor,
     LinearProbe,
     MclSTExp,
@@ -29,6 +30,7 @@ ESTIMATORS = [
     SpotRetriever(),
     ExpressionTargetRegressor(Ridge()),
     LinearProbe(featurizer=None),
+    ContrastiveEnsemble(featurizer=None, n_heads=1, cv=2, trainer=QUICK),
 ]
 
 
