@@ -1,4 +1,9 @@
-"""The recommended estimator beside a tuned ridge, kNN and published figures.
+"""The recommended estimator on real sections
+==========================================
+
+ContrastiveEnsemble beside a tuned ridge, kNN and published figures.
+
+::
 
     python examples/own_estimator.py --weights WEIGHTS --root HER2ST --genes PANEL [--json FILE]
     python examples/own_estimator.py --weights WEIGHTS --root HER2ST --genes PANEL \

@@ -13,6 +13,8 @@ from ._decode import pil_to_rgb, read_image, to_rgb
 
 CACHE_LIMIT_VARIABLE = "HISTOEXPR_IMAGE_CACHE_GB"
 _DEFAULT_CACHE_GB = 4.0
+# Of slides that only OpenSlide opens; a TIFF may be either, and is decoded as a whole here.
+SCANNER_SUFFIXES = {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide"}
 
 
 class SectionImage(abc.ABC):
@@ -172,7 +174,8 @@ def open_section_image(image):
     image : ndarray, PIL.Image.Image, str, os.PathLike or SectionImage
         Arrays: (height, width), (height, width, 1), (height, width, 3) or (height, width, 4),
         dtype uint8. Files: JPG and PNG through Pillow, TIFF through tifffile (through Pillow
-        where tifffile would need the imagecodecs package, and for palettes and CMYK).
+        where tifffile would need the imagecodecs package, and for palettes and CMYK); SVS, NDPI,
+        MRXS and what else scanners write, as :func:`open_slide` does.
 
     Returns
     -------
@@ -196,6 +199,10 @@ def open_section_image(image):
     if isinstance(image, SectionImage):
         return image
     if isinstance(image, (str, os.PathLike)):
+        if os.path.splitext(image)[1].lower() in SCANNER_SUFFIXES:
+            from ._slides import open_slide  # a slide is a section image, too
+
+            return open_slide(image)
         return FileImage(image)
     if isinstance(image, Image.Image):
         return ArrayImage(pil_to_rgb(image, "the PIL image"))

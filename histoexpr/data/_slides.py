@@ -195,6 +195,9 @@ class PlainSlide(Slide):
     def pixels(self):
         return self._image.pixels()
 
+    def cut(self, centres, sizes, out_px, fills):
+        return self._image.cut(centres, sizes, out_px, fills)
+
     def _read_level(self, level, x0, y0, x1, y1):
         return self.pixels()[y0:y1, x0:x1]
 

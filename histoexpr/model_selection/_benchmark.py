@@ -8,7 +8,7 @@ from ..preprocessing import ExpressionTransformer
 from ..utils._torch import draw_seed
 from ._methods import check_methods
 from ._plan import check_data, make_plan
-from ._prepare import shared_featurizer
+from ._prepare import holds_features, shared_featurizer
 from ._protocols import check_protocol
 from ._results import join_predictions, tidy
 from ._run import run_plan
@@ -117,7 +117,8 @@ def benchmark(
     ------
     ValueError
         If a name is not known, the protocol finds too few groups, images and adata are not the
-        same spots, or an estimator needs features and there is no featurizer.
+        same spots, an estimator needs features and there is no featurizer, or there is one and
+        X holds features.
     TypeError
         If adata is no AnnData, or a method no estimator.
 
@@ -136,6 +137,11 @@ def benchmark(
     target, adata = check_data(images, adata)
     folds = check_protocol(protocol).folds(images, adata)
     methods = check_methods(methods, preset, controls)
+    if featurizer is not None and holds_features(images):
+        raise ValueError(
+            f"X holds features already, of shape {tuple(images.shape)}: leave featurizer out, or "
+            "give the images."
+        )
     if not isinstance(random_state, (int, np.integer)):
         random_state = draw_seed(random_state)
     plan = make_plan(

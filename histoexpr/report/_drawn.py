@@ -26,20 +26,24 @@ def drawn_sections(results, predictions, images, adata, *, method, section, gene
     """
     shown = _choose_method(results, predictions, method)
     predicted = _choose_section(predictions[shown], shown, section)
-    rule = "The genes were named by the user."
+    rules = []
+    if method is None:
+        rules.append(f"{shown} is the first of the methods that were asked for.")
+    if section is None:
+        rules.append("The section is the one with the most spots.")
     if genes is None:
         train = _training_rows(results, predicted, adata)
         genes = choose_genes(list(predicted.var_names), adata[train], n_genes)
-        rule = (
+        rules.append(
             "The genes are those measured best in the training sections of this fold (highest "
             f"counting-noise ceiling), each correlating below {ALIKE} with those before it there."
         )
+    rule = " ".join(rules)
     found = [Section("maps", "Gene maps", [map_figure(predicted, shown, genes, images, rule)])]
-    searching = [shown, *predictions] if method is None else [shown]
-    for name in searching if images is not None else ():
-        if NEIGHBORS_KEY in predictions[name].obsm:
-            part = predictions[name][predicted.obs_names].copy()
-            blocks = [neighbor_figure(part, name, images)]
+    for name in () if images is None else [shown] if method else [shown, *predictions]:
+        other = predictions[name]
+        if NEIGHBORS_KEY in other.obsm and predicted.obs_names.isin(other.obs_names).all():
+            blocks = [neighbor_figure(other[predicted.obs_names].copy(), name, images)]
             return [*found, Section("neighbours", "What predictions are made of", blocks)]
     return found
 

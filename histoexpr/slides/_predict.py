@@ -214,7 +214,7 @@ def predict_slide(
         adata.X = source.read(0, len(spots))
         return adata
     try:
-        write_adata(adata, source.read, out)
+        write_adata(adata, source.read, out, folder)
     except OSError as error:
         raise OSError(f"{error} {store.hint}") from error
     store.remove()

@@ -1,14 +1,12 @@
 """An AnnData on disk whose matrix is never in memory as a whole."""
 
-import contextlib
 import shutil
-import uuid
 from pathlib import Path
 
 import numpy as np
 
 from .. import _keys
-from ..utils import import_optional, written_aside
+from ..utils import import_optional
 
 _ROWS = 4096  # written at a time
 _ENCODING = {"encoding-type": "array", "encoding-version": "0.2.0"}  # AnnData's for dense arrays
@@ -23,7 +21,7 @@ def check_out(out):
     return out
 
 
-def write_adata(adata, read, out):
+def write_adata(adata, read, out, folder):
     """Write an AnnData without ``X``, and its ``X`` from a function of rows; whole or not at all.
 
     Parameters
@@ -34,19 +32,23 @@ def write_adata(adata, read, out):
         ``read(start, stop)`` gives rows of X, float32.
     out : Path
         An .h5ad file or a .zarr folder.
+    folder : Path
+        On the same disk; it is written there, and moved when it is whole. What a killed process
+        left there is written over.
 
     Raises
     ------
     OSError
         If it cannot be written, e.g. to a full disk: then nothing is there that was not before.
     """
-    aside, write = written_aside, _write_h5ad
-    if out.suffix == ".zarr":
-        aside, write = _folder_aside, _write_zarr
+    path = folder / out.name
+    write = _write_zarr if out.suffix == ".zarr" else _write_h5ad
     try:
-        with aside(out) as path:
-            write(adata, read, path)
+        _remove(path)
+        write(adata, read, path)
+        _move(path, out)
     except (OSError, RuntimeError) as error:  # HDF5 closes a file on a full disk by RuntimeError
+        _remove(path)
         raise OSError(f"{str(out)!r} cannot be written: {_first_line(error)}.") from error
 
 
@@ -101,21 +103,22 @@ def _fill(array, read):
         array[start:stop] = read(start, stop)
 
 
-@contextlib.contextmanager
-def _folder_aside(path):
-    """As `written_aside`, for a folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
-    old = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
+def _move(path, out):
+    """Put a file or folder in the place of another."""
+    if not out.is_dir():
+        path.replace(out)
+        return
+    old = path.with_name("old")
+    out.rename(old)
     try:
-        yield aside
-        if path.exists():
-            path.rename(old)
-        try:
-            aside.rename(path)
-        except OSError:
-            old.rename(path)
-            raise
-    finally:
-        for folder in (aside, old):
-            shutil.rmtree(folder, ignore_errors=True)
+        path.rename(out)
+    except OSError:
+        old.rename(out)
+        raise
+
+
+def _remove(path):
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

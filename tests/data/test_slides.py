@@ -207,6 +207,13 @@ def test_stain_normalisation_measures_the_slide(tmp_path, picture):
     assert np.asarray(StainNormalizer().fit(X).transform(X)).shape == (2, 32, 32, 3)
 
 
+def test_the_path_of_a_scanners_file_is_a_slide(tmp_path, picture):
+    path = write_vendor(tmp_path, picture)
+    X = SpotPatches.from_images({"S": str(path)}, [[50, 50]], patch_size="32px", out_px=32)
+    np.testing.assert_array_equal(X[0], picture[34:66, 34:66])
+    assert X.section_images["S"].levels == ((300, 200), (150, 100))
+
+
 def test_a_real_slide(shared):
     pytest.importorskip("openslide")
     slide = open_slide(shared / "data" / "slides" / "CMU-1-Small-Region.svs")

@@ -439,6 +439,7 @@ def test_counts_learn_their_sections_from_the_images(sampled):
         ({"methods": ["STco"], "preset": "fast"}, ValueError, "presets"),
         ({"adata": np.ones((3, 2))}, TypeError, "AnnData of raw counts; got ndarray"),
         ({"protocol": "patients"}, ValueError, "Did you mean 'patient-out'"),
+        ({"featurizer": "resnet18"}, ValueError, "holds features already, of shape .*, 6"),
     ],
 )
 def test_says_what_is_wrong(sampled, change, error, message):

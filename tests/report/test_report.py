@@ -3,6 +3,7 @@
 from collections import Counter
 from html.parser import HTMLParser
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,10 +11,11 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import FunctionTransformer
 
 from histoexpr import ExpressionTargetRegressor, StInfer
-from histoexpr.metrics import noise_ceiling
+from histoexpr.metrics import domain_agreement, noise_ceiling
 from histoexpr.model_selection import benchmark, summarize
 from histoexpr.report import write_report
 from histoexpr.report._drawn import choose_genes
+from histoexpr.report._measures import _set_means
 
 HOSTILE = "<script>alert(1)</script>"
 VOID = {"meta", "link", "br", "hr", "img", "input", "use", "path", "image"}
@@ -185,6 +187,44 @@ def test_what_was_done_is_told(page, run):
     summaries = [e["text"].strip() for e in page.all("summary")]
     assert summaries == ["StInfer", "<b>ridge", "broken", "mean"]
     assert "log1p of counts per 10,000" in page.all("caption")[0]["text"]
+
+
+def test_further_measures(page, run, data):
+    results, predictions = run
+    rmse = summarize(results, "rmse").droplevel(0)["mean"]
+    ari = domain_agreement(
+        predictions["StInfer"].X,
+        data[1].obs["domain"].to_numpy(),
+        section=data[1].obs["section"].to_numpy(),
+        random_state=0,
+    )["ari"].mean()
+    table = next(part for part in page.source.split("<table") if "Further measures" in part)
+    cells = Page(table).row("StInfer")
+    assert cells[1] == f"{ari:.3f}".replace("-", "−")
+    assert cells[-2] == f"{rmse['StInfer']:.3f}"
+    assert Page(table).row("Measured expression")[1] > cells[1]
+
+
+def test_sets_of_genes_are_those_of_the_training_spots():
+    """The genes with most counts differ between two sections: each fold has the other's."""
+    genes = np.array([f"g{i}" for i in range(60)])
+    counts = np.random.default_rng(0).poisson(2.0, (40, 60))
+    counts[:20, :50] += 20
+    counts[20:, 10:] += 20
+    obs = pd.DataFrame({"section": ["A1"] * 20 + ["B1"] * 20}, index=np.arange(40).astype(str))
+    adata = anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=genes))
+    parts = [
+        {"method": "M", "fold": name, "section": name, "gene": gene, "error": "", "pearson": i}
+        for name in ("A1", "B1") for i, gene in enumerate(genes)
+    ]  # fmt: skip
+    results = pd.DataFrame(parts)
+    folds = [("A1", "B1"), ("B1", "A1")]
+    results.attrs["settings"] = {
+        "folds": [{"name": name, "train": [other], "test": [name]} for name, other in folds]
+    }
+    means = _set_means(results, adata)
+    # A1 is scored on the genes 10 to 59, B1 on 0 to 49
+    assert means.loc["M", "top-50 expressed"] == np.mean([34.5, 24.5])
 
 
 def test_patients_on_both_sides_are_named(run, data, tmp_path):
