@@ -4,10 +4,11 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.model_selection import GroupKFold, KFold
 
+from . import _keys
 from ._spots import held_out_groups
 
 
-def training_folds(target, n_splits, seed):
+def training_folds(target, n_splits, seed, spatial=None):
     """Folds that leave out whole groups of the training spots.
 
     Patients when there are several; else sections; else, of one section, blocks of neighbouring
@@ -21,6 +22,8 @@ def training_folds(target, n_splits, seed):
         The most folds; with fewer groups, one is left out at a time.
     seed : int
         Decides blocks and random spots.
+    spatial : ndarray of shape (n_spots, 2) or None, default=None
+        (x, y) of the spot centres in pixels, for blocks where the target has no positions.
 
     Returns
     -------
@@ -40,7 +43,8 @@ def training_folds(target, n_splits, seed):
         )
     groups = held_out_groups(target)
     if groups is None or len(np.unique(groups)) < 2:
-        groups = _blocks(target.positions, n_splits, seed)
+        places = spatial if target.positions is None else target.positions
+        groups = _blocks(places, n_splits, seed)
     if groups is None:
         folds = KFold(min(n_splits, n_spots), shuffle=True, random_state=seed)
         return list(folds.split(np.zeros(n_spots)))
@@ -68,7 +72,7 @@ def known_patient_folds(target, n_splits):
     Returns
     -------
     patients : ndarray of str
-        Those with two sections or more.
+        Those with two sections or more; spots without a name are nobody's.
     folds : list of (train, test), pairs of ndarray of int64
         Together the tests are all spots of these patients; empty when there are none.
     """
@@ -78,7 +82,7 @@ def known_patient_folds(target, n_splits):
     for patient in np.unique(target.patient):
         mine = target.patient == patient
         sections = np.unique(target.section[mine])
-        if len(sections) < 2:
+        if len(sections) < 2 or patient == _keys.MISSING:
             continue
         patients.append(str(patient))
         # Section after section into fold after fold: two of a patient are never all in one.

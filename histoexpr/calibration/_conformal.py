@@ -59,12 +59,11 @@ class ConformalIntervals(BaseEstimator):
         weights = 1.0 / (len(sizes) * sizes[codes])
         self.n_spots_, self.n_groups_ = len(scores), len(sizes)
         self.levels_ = np.linspace(0.0, 1.0, _LEVELS)
-        order = np.argsort(scores, axis=0, kind="stable")
-        below = np.cumsum(weights[order], axis=0)
-        rows = [np.searchsorted(each, self.levels_ - 1e-12) for each in below.T]
-        rows = np.minimum(np.stack(rows, axis=1), len(scores) - 1)
-        ordered = np.take_along_axis(scores, order, axis=0)
-        self.quantiles_ = np.take_along_axis(ordered, rows, axis=0).astype(np.float32)
+        self.quantiles_ = np.empty((_LEVELS, scores.shape[1]), dtype=np.float32)
+        for gene, of_gene in enumerate(scores.T):  # one at a time: the sorting takes memory
+            order = np.argsort(of_gene, kind="stable")
+            rows = np.searchsorted(np.cumsum(weights[order]), self.levels_ - 1e-12)
+            self.quantiles_[:, gene] = of_gene[order[np.minimum(rows, len(order) - 1)]]
         return self
 
     def predict(self, predicted, spread, coverage=0.9):

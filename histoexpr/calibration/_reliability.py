@@ -1,6 +1,7 @@
 """Which genes to believe."""
 
 import numpy as np
+import scipy.sparse
 
 from ..metrics import noise_ceiling, score_table
 
@@ -15,8 +16,8 @@ def gene_reliability(target, expression, predicted, measured, random_state=None)
     target : SpotTarget
         The spots, with their sections; raw counts if `expression` is given.
     expression : ExpressionTransformer or None
-        Fitted. None: there are no counts to take a noise ceiling from, and the correlation
-        itself is returned.
+        Fitted. None, or corrected counts that are not whole: there is nothing to take a noise
+        ceiling from, and the correlation itself is returned.
     predicted, measured : ndarray of shape (n_spots, n_genes)
         Predicted without the spot's group, and measured; in the units of `expression`.
     random_state : int or None
@@ -31,9 +32,15 @@ def gene_reliability(target, expression, predicted, measured, random_state=None)
     genes = target.genes if expression is None else expression.get_feature_names_out()
     table = score_table(measured, predicted, target.section, genes=genes)
     reliability = table.mean(axis=0)
-    if expression is not None:
+    if expression is not None and _countable(target.matrix):
         ceiling = noise_ceiling(
             target, expression, section=target.section, random_state=random_state
         ).mean(axis=0)
         reliability = reliability / np.maximum(ceiling.to_numpy(), _FLOOR)
     return reliability.clip(-1.0, 1.0).rename("reliability")
+
+
+def _countable(matrix):
+    """Whether all are whole numbers of at least 0, which can be split in halves."""
+    values = matrix.data if scipy.sparse.issparse(matrix) else matrix
+    return bool((values >= 0).all() and (values == np.rint(values)).all())

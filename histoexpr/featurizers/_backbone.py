@@ -19,7 +19,7 @@ class Backbone(nn.Module):
     config : dict
         ``input_size`` (3, height, width), ``mean``, ``std`` (of pixels in 0..1) and
         ``interpolation``.
-    pooling : {"avg", "cls", "cls+mean"} or None
+    pooling : {"avg", "cls", "cls+mean", "stages"} or None
         See TimmFeaturizer.
     """
 

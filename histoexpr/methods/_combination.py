@@ -72,20 +72,20 @@ class Combination:
         """
         self.settings_, tried = {}, []
 
-        def choose(name, candidates, free=True):
-            scores = [_score(measured, made, section, groups) for _, made in candidates]
-            tried.extend((name, str(value), s) for (value, _), s in zip(candidates, scores))
-            usual = [value for value, _ in candidates].index(self.defaults[name])
-            best = int(np.argmax(scores))
+        def choose(name, values, make, free=True):
+            # Made one at a time, and the chosen one again: they are large.
+            scores = [_score(measured, make(value), section, groups) for value in values]
+            tried.extend((name, str(value), s) for value, s in zip(values, scores))
+            usual, best = values.index(self.defaults[name]), int(np.argmax(scores))
             worthwhile = scores[best] - scores[usual] > _WORTHWHILE * abs(scores[best])
-            chosen = best if free and worthwhile else usual
-            self.settings_[name], made = candidates[chosen]
-            return made
+            self.settings_[name] = chosen = values[best if free and worthwhile else usual]
+            return make(chosen)
 
-        found = choose("search", list(zip(SEARCHES, predictions)))
-        linear = choose("ranks", list(zip(RANKS, predictions[len(SEARCHES) :])), self.members_tell)
-        mixed = choose("mixing", [(w, _mix(found, linear, w)) for w in MIXING], self.members_tell)
-        smoothed = choose("smoothing", [(s, _smooth(mixed, features, s)) for s in SMOOTHING])
+        of_ranks, tell = predictions[len(SEARCHES) :], self.members_tell
+        found = choose("search", SEARCHES, lambda each: predictions[SEARCHES.index(each)])
+        linear = choose("ranks", RANKS, lambda each: of_ranks[RANKS.index(each)], tell)
+        mixed = choose("mixing", MIXING, lambda share: _mix(found, linear, share), tell)
+        smoothed = choose("smoothing", SMOOTHING, lambda sigma: _smooth(mixed, features, sigma))
         self.cv_scores_ = pd.DataFrame(tried, columns=["setting", "value", "mean_pcc"])
         residual = measured - smoothed
         self.spread_ = SpreadModel().fit(smoothed, residual)

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..preprocessing import ExpressionTargetMixin
 from ..training import Trainer, check_trainer
 from ..utils import shared_docs, unchanged_on_error
 from ..utils._torch import draw_seed
-from ._combination import KNOWN, NEW, Combination, predict_mean
+from ._combination import KNOWN, NEW, RANKS, SEARCHES, Combination, predict_mean
 from ._members import Members
 from ._stco import STco
 
@@ -154,7 +155,8 @@ class ContrastiveEnsemble(
         Raises
         ------
         ValueError
-            If X and y differ in length or an input is not what it has to be.
+            If X and y differ in length, X knows the places of spots but not which of y's
+            sections they are in, or an input is not what it has to be.
 
         Warns
         -----
@@ -167,6 +169,9 @@ class ContrastiveEnsemble(
             target, matrix = self._fit_target(y, self.expression)
             check_same_spots(X, target)
             target = completed(target, X)
+            _check_places(X, target)
+            if target.section is None:  # patients differ in level, as sections do
+                target = replace(target, section=target.patient)
             seed = draw_seed(self.random_state)
             trainer = seeded(check_trainer(self.trainer, self._head()._default_trainer()), seed)
             trainer.check(None)
@@ -270,10 +275,13 @@ class ContrastiveEnsemble(
         groups = held_out_groups(target)
         self.known_patients_, known_folds = known_patient_folds(target, self.cv)
         several = target.patient is not None and len(np.unique(target.patient)) > 1
-        self.new_ = Combination(NEW, members_tell=several or target.patient is None)
-        left_out = self._left_out(features, matrix, training_folds(target, self.cv, seed))
+        one_patient = not several and target.patient is not None
+        one_section = groups is not None and len(np.unique(groups)) < 2
+        self.new_ = Combination(NEW, members_tell=not (one_patient or one_section))
+        folds = training_folds(target, self.cv, seed, carried(features, _keys.SPATIAL))
+        left_out = self._left_out(features, matrix, folds)
         predicted = self._combine(self.new_, left_out, features, matrix, target, groups)
-        if groups is None or len(np.unique(groups)) < 2:
+        if groups is None or one_section:
             warnings.warn(
                 "There is one training group only (patient, section): settings and errors were "
                 "measured on other spots of the same section. Intervals and reliabilities will "
@@ -285,6 +293,7 @@ class ContrastiveEnsemble(
         ).set_axis(self.genes_)
         self.known_ = Combination(KNOWN) if known_folds else self.new_
         if several and known_folds:
+            del left_out  # as large as all that is to come
             left_out = self._left_out(features, matrix, known_folds, target.patient)
         if known_folds:
             self._combine(self.known_, left_out, features, matrix, target, target.section)
@@ -294,20 +303,24 @@ class ContrastiveEnsemble(
 
         With ``patient``, the mean of members of all patients and of the spot's own.
         """
-        parts = []
+        rows = np.sort(np.concatenate([test for _, test in folds]))
+        predictions = [np.empty((len(rows), matrix.shape[1])) for _ in [*SEARCHES, *RANKS]]
+
+        def keep(test, members):
+            where = np.searchsorted(rows, test)
+            for whole, part in zip(predictions, predict_mean(members, features[test])):
+                whole[where] = part
+
         for train, test in folds:
             everyone = Members(features[train], matrix[train], *self._heads)
             if patient is None:
-                parts.append((test, predict_mean([everyone], features[test])))
+                keep(test, [everyone])
                 continue
             for name in np.unique(patient[test]):
-                rows, own = test[patient[test] == name], train[patient[train] == name]
+                own = train[patient[train] == name]
                 of_patient = Members(features[own], matrix[own], *self._heads)
-                parts.append((rows, predict_mean([everyone, of_patient], features[rows])))
-        rows = np.concatenate([rows for rows, _ in parts])
-        order = np.argsort(rows, kind="stable")
-        predictions = [np.concatenate(alike)[order] for alike in zip(*(p for _, p in parts))]
-        return rows[order], predictions
+                keep(test[patient[test] == name], [everyone, of_patient])
+        return rows, predictions
 
     @staticmethod
     def _combine(combination, left_out, features, matrix, target, groups):
@@ -322,6 +335,18 @@ class ContrastiveEnsemble(
         tags = super().__sklearn_tags__()
         tags.regressor_tags.poor_score = True  # close to the mean, of a few dozen spots
         return tags
+
+
+def _check_places(X, target):
+    """Refuse places without sections: spots of several would lie on top of each other."""
+    if carried(X, _keys.SPATIAL) is None or carried(X, _keys.SECTION) is not None:
+        return
+    if target.section is not None and len(np.unique(target.section)) > 1:
+        raise ValueError(
+            f"X ({type(X).__name__}) has places but names no sections, and y has "
+            f"{len(np.unique(target.section))}: give it section=, or spots of different sections "
+            "would be neighbours."
+        )
 
 
 def _seeds(seed, n):

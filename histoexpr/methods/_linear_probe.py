@@ -12,9 +12,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
+from .. import _keys
 from .._featurized import FeaturizerMixin
 from .._folds import training_folds
-from ..data import check_same_spots, completed
+from ..data import carried, check_same_spots, completed
 from ..metrics import pearson_per_gene
 from ..preprocessing import ExpressionTargetMixin
 from ..utils import shared_docs, unchanged_on_error
@@ -129,7 +130,8 @@ class LinearProbe(FeaturizerMixin, ExpressionTargetMixin, RegressorMixin, BaseEs
             features = np.asarray(self._fit_features(X, seed))
             most = min(self.n_components, len(features) - 1, features.shape[1])
             alphas = np.logspace(0, 6, 13) if self.alphas is None else self.alphas
-            folds = training_folds(completed(target, X), self.cv, seed)
+            spatial = carried(X, _keys.SPATIAL)
+            folds = training_folds(completed(target, X), self.cv, seed, spatial)
             self.regressor_ = make_pipeline(
                 StandardScaler(),
                 PCA(max(most, 1), random_state=seed),

@@ -77,11 +77,15 @@ def _searching(retriever, search):
     return other.fit(retriever.embeddings_, np.asarray(retriever.targets_, np.float64))
 
 
+_FLAT = 1e-6  # a component that varies less is the rounding of standardised features
+
+
 class LinearHead:
     """Partial least squares; predicts the mean over several numbers of components (ranks).
 
     Few components carry to another patient, more of them fit one that was seen. Those of a
-    small rank are the first of a larger one, so that one fit serves all.
+    small rank are the first of a larger one, so that one fit serves all. There are no more of
+    them than columns that vary: beyond, partial least squares would divide by rounding errors.
 
     Attributes
     ----------
@@ -94,12 +98,24 @@ class LinearHead:
     most = 16
 
     def fit(self, X, Y):
-        """Fit once, with the most components."""
+        """Fit once, with the most components.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_spots, n_features)
+            Principal components of standardised features: columns are not correlated.
+        Y : array-like of shape (n_spots, n_genes)
+
+        Returns
+        -------
+        LinearHead
+            self.
+        """
         X, Y = np.asarray(X, np.float64), np.asarray(Y, np.float64)
         self.centre_, self.mean_ = X.mean(axis=0), Y.mean(axis=0)
-        most = max(1, min(self.most, X.shape[1], len(X) - 1))
+        most = min(self.most, int((X.std(axis=0) > _FLAT).sum()), len(X) - 1)
         self.rotations_, self.loadings_ = np.zeros((X.shape[1], 1)), np.zeros((Y.shape[1], 1))
-        if np.ptp(Y, axis=0).max() > 0:  # of a constant there is nothing to learn but its value
+        if most > 0 and np.ptp(Y) > 0:  # else there is nothing to learn but the mean
             pls = PLSRegression(most, scale=False).fit(X, Y)
             self.rotations_, self.loadings_ = pls.x_rotations_, pls.y_loadings_
         return self
