@@ -69,9 +69,10 @@ Examples:
     help="The panel, one gene a line.  [default: all genes]",
 )  # fmt: skip
 @click.option(
-    "--featurizer", type=FeaturizerType(), metavar="timm:NAME|texture",
+    "--featurizer", type=FeaturizerType(), metavar="timm:NAME|context:NAME|texture",
     default="timm:densenet121", show_default=True,
-    help="What makes features of patches, for all methods.",
+    help="What makes features of patches, for all methods. context: every stage of the network, "
+    "two fields of view, quarter turns.",
 )  # fmt: skip
 @click.option(
     "--weights", type=click.Path(exists=True, dir_okay=False), metavar="FILE",

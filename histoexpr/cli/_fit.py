@@ -31,8 +31,10 @@ Examples:
     help="The panel, one gene a line.  [default: all genes]",
 )  # fmt: skip
 @click.option(
-    "--featurizer", type=FeaturizerType(), metavar="timm:NAME|texture",
-    default="timm:densenet121", show_default=True, help="What makes features of patches.",
+    "--featurizer", type=FeaturizerType(), metavar="timm:NAME|context:NAME|texture",
+    default="timm:densenet121", show_default=True,
+    help="What makes features of patches. context: every stage of the network, two fields of "
+    "view, quarter turns.",
 )  # fmt: skip
 @click.option(
     "--weights", type=click.Path(exists=True, dir_okay=False), metavar="FILE",

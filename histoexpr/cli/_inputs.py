@@ -98,21 +98,21 @@ class Names(click.ParamType):
 
 
 class FeaturizerType(click.ParamType):
-    """``timm:NAME`` or ``texture``."""
+    """``timm:NAME``, ``context:NAME`` or ``texture``."""
 
-    name = "timm:NAME|texture"
+    name = "timm:NAME|context:NAME|texture"
 
     def convert(self, value, param, ctx):
-        if value != "texture" and not value.removeprefix("timm:"):
-            self.fail("timm: needs the name of a model, such as timm:resnet50.", param, ctx)
-        if value != "texture" and not value.startswith("timm:"):
-            self.fail(
-                f"{value!r} is neither texture nor timm:NAME; for a model of timm's or of the hub "
-                f"write timm:{value}.",
-                param,
-                ctx,
-            )
-        return value
+        kind, colon, name = value.partition(":")
+        if value == "texture" or (kind in ("timm", "context") and name):
+            return value
+        meant = f"{kind}:resnet50" if kind in ("timm", "context") else f"timm:{value}"
+        self.fail(
+            f"{value!r} is not timm:NAME, context:NAME or texture; for a model of timm's or of "
+            f"the hub write {meant}.",
+            param,
+            ctx,
+        )
 
 
 def make_featurizer(text, weights=None, verbose=0):
@@ -121,6 +121,7 @@ def make_featurizer(text, weights=None, verbose=0):
     Parameters
     ----------
     text : str
+        ``context:`` is every stage of the network, in two fields of view, over quarter turns.
     weights : str or None, default=None
         A file, for timm's.
     verbose : int, default=0
@@ -128,16 +129,19 @@ def make_featurizer(text, weights=None, verbose=0):
 
     Returns
     -------
-    TextureFeaturizer or TimmFeaturizer
+    TextureFeaturizer, TimmFeaturizer or ContextFeaturizer
     """
-    from ..featurizers import TextureFeaturizer, TimmFeaturizer
+    from ..featurizers import ContextFeaturizer, TextureFeaturizer, TimmFeaturizer
 
     if text == "texture":
         if weights is not None:
             raise click.BadParameter("texture has no weights.", param_hint="--weights")
         return TextureFeaturizer(verbose=verbose)
-    name = text.removeprefix("timm:")
-    return TimmFeaturizer(name, checkpoint_path=weights, verbose=verbose)
+    kind, _, name = text.partition(":")
+    if kind == "timm":
+        return TimmFeaturizer(name, checkpoint_path=weights, verbose=verbose)
+    backbone = TimmFeaturizer(name, checkpoint_path=weights, pooling="stages")
+    return ContextFeaturizer(backbone, verbose=verbose)
 
 
 def read_genes(path, known):

@@ -5,6 +5,7 @@ import scipy.sparse
 from scipy.spatial import cKDTree
 from sklearn.utils import check_array
 
+from .. import _keys
 from ._correlation import _check_pair, _is_constant
 from ._table import by_section
 
@@ -96,7 +97,7 @@ def ssim_per_section(y_true, y_pred, spatial, section, *, genes=None):
 
 
 def _check_spatial(spatial, n_spots):
-    spatial = check_array(spatial, dtype=np.float64, input_name="spatial")
+    spatial = check_array(spatial, dtype=np.float64, input_name=_keys.SPATIAL)
     if spatial.shape != (n_spots, 2):
         raise ValueError(
             f"spatial must have shape ({n_spots}, 2), (x, y) of each spot; got {spatial.shape}."

@@ -89,7 +89,7 @@ def _draw_row(ax, height, row, score, colour):
             xycoords=("axes fraction", "data"),
             va="center",
             fontsize=SMALL - 1,
-            color=GREY,
+            alpha=0.65,
         )
 
 

@@ -121,6 +121,16 @@ def test_a_folder_of_other_things_is_refused(usual, invoke, tmp_path):
     assert run.exit_code == 2 and "is a file" in run.stderr
 
 
+def test_featurizers():
+    from histoexpr.cli._inputs import make_featurizer
+
+    timm = make_featurizer("timm:hf-hub:a/b", "weights.bin", verbose=1)
+    assert (timm.model_name, timm.checkpoint_path) == ("hf-hub:a/b", "weights.bin")
+    context = make_featurizer("context:resnet18", "weights.bin")
+    assert context.featurizer.pooling == "stages"
+    assert context.featurizer.checkpoint_path == "weights.bin"
+
+
 def test_protocols_are_those_of_the_library():
     from histoexpr import model_selection
 
@@ -136,6 +146,7 @@ def test_protocols_are_those_of_the_library():
         (["--folds", "3"], "belongs to patient-k-fold"),
         (["--published"], "for her2st under section-out alone"),
         (["--featurizer", "resnet18"], "write timm:resnet18"),
+        (["--featurizer", "context:"], "write context:resnet50"),
         (["--weights", __file__], "texture has no weights"),
         (["--data", "her2st:nowhere"], "no folder 'nowhere'"),
         (["--data", "nowhere.csv"], "is not there"),

@@ -172,3 +172,15 @@ def test_demo(tmp_path, monkeypatch):
     assert "StInfer-retrieval" in done.stdout
     assert set(pd.read_parquet(tmp_path / "demo" / "results.parquet")["section"]) == {"A1", "B1"}
     assert "Demonstration" in (tmp_path / "demo" / "report.html").read_text()
+
+
+def test_every_method_takes_images():
+    """Each method that fit knows gets the featurizer and the seed."""
+    from histoexpr import TextureFeaturizer
+    from histoexpr.cli._fit import _make_model
+    from histoexpr.model_selection import METHOD_NAMES
+
+    featurizer = TextureFeaturizer()
+    for name in METHOD_NAMES:
+        model = _make_model(name, "quick", featurizer, seed=3)
+        assert model.featurizer is featurizer and model.random_state == 3

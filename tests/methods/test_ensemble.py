@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from histoexpr import ContrastiveEnsemble, SpotFeatures, TextureFeaturizer, Trainer
+from histoexpr import (
+    ContrastiveEnsemble,
+    ExpressionTransformer,
+    SpotFeatures,
+    TextureFeaturizer,
+    Trainer,
+)
 from histoexpr._folds import known_patient_folds
 from histoexpr.data import unpack_target
 from histoexpr.datasets import make_spatial_expression
@@ -203,3 +209,69 @@ def test_ranks_of_the_linear_head_are_those_of_pls():
     np.testing.assert_allclose(head.predict(X, (2, 4)), np.mean(alone, axis=0), atol=1e-8)
     constant = LinearHead().fit(X, np.full((80, 2), 3.0))
     np.testing.assert_allclose(constant.predict(X, (2, 16)), 3.0)
+
+
+def test_features_that_did_not_vary_in_training_say_nothing():
+    rng = np.random.default_rng(0)
+    X = np.zeros((60, 20))
+    X[:, :5] = rng.normal(size=(60, 5))
+    Y = X[:, :4] + rng.normal(size=(60, 4))
+    head = LinearHead().fit(X, Y)
+    least_squares = np.linalg.lstsq(X[:, :5] - X[:, :5].mean(0), Y - Y.mean(0), rcond=None)[0]
+    new = rng.normal(size=(30, 20))
+    expected = (new[:, :5] - X[:, :5].mean(0)) @ least_squares + Y.mean(0)
+    np.testing.assert_allclose(head.predict(new, (16,)), expected, atol=1e-6)
+    constant = LinearHead().fit(X[:, 5:], Y)
+    np.testing.assert_allclose(constant.predict(new[:, 5:], (2,)), [Y.mean(0)] * 30)
+    model = ContrastiveEnsemble(None, **QUICK).fit(X, Y)
+    assert model.predict(new, return_std=True)[1].max() < 10
+
+
+def test_corrected_counts_have_a_reliability_without_a_ceiling(cohort):
+    features, adata = cohort
+    some = rows(adata, "A1") | rows(adata, "B1")
+    corrected = adata[some].copy()
+    corrected.X = corrected.X * 0.37
+    expression = ExpressionTransformer(check_counts=False)
+    model = ContrastiveEnsemble(None, expression=expression, **QUICK)
+    assert model.fit(features[some], corrected).gene_reliability_.between(-1, 1).all()
+
+
+def test_places_without_sections_are_refused(cohort):
+    features, adata = cohort
+    some = rows(adata, "A1") | rows(adata, "B1")
+    unnamed = SpotFeatures(np.asarray(features[some]), spatial=features.spatial[some])
+    with pytest.raises(ValueError, match="names no sections, and y has 2"):
+        ContrastiveEnsemble(None, **QUICK).fit(unnamed, adata[some])
+
+
+def test_patients_without_sections_are_scored_one_by_one():
+    rng = np.random.default_rng(0)
+    X, patient = rng.normal(size=(90, 4)), np.repeat(["A", "B", "C"], 30)
+    X[:, 0] = 10 * np.repeat([0, 1, 2], 30)  # tells patients, nothing within one
+    Y = X[:, :1] + rng.normal(size=(90, 2))
+    model = ContrastiveEnsemble(None, **QUICK).fit(SpotFeatures(X, patient=patient), Y)
+    assert model.gene_reliability_.abs().max() < 0.5
+
+
+def test_one_section_without_a_patient_is_one_patient(cohort):
+    features, adata = cohort
+    one = rows(adata, "A1")
+    section = adata[one].copy()
+    del section.obs["patient"]
+    unnamed = SpotFeatures(
+        np.asarray(features[one]), spatial=features.spatial[one], section=features.section[one]
+    )
+    with pytest.warns(UserWarning, match="one training group only"):
+        model = ContrastiveEnsemble(None, **QUICK).fit(unnamed, section)
+    assert not model.new_.members_tell
+
+
+def test_spots_without_a_patient_are_no_patient(cohort):
+    _, adata = cohort
+    some = adata.copy()
+    some.obs["patient"] = some.obs["patient"].astype(object).where(some.obs["patient"] != "C")
+    patients, folds = known_patient_folds(unpack_target(some), 5)
+    assert patients.tolist() == ["A", "B"]
+    tested = np.concatenate([test for _, test in folds])
+    assert some.obs["patient"].iloc[tested].notna().all()

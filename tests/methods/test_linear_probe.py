@@ -98,3 +98,12 @@ def test_a_fit_that_fails_leaves_the_probe_as_it_was(cohort):
     with pytest.raises(ValueError, match="X has 5 spots and y has"):
         probe.fit(features[:5], adata)
     np.testing.assert_array_equal(probe.predict(features[:3]), before)
+
+
+def test_blocks_are_of_places_where_there_are_no_grid_positions():
+    places = np.stack(np.meshgrid(range(10), range(10)), -1).reshape(-1, 2) * 137.5
+    folds = training_folds(unpack_target(np.ones((100, 2))), 4, seed=0, spatial=places)
+    assert len(folds) == 4
+    for train, test in folds:
+        apart = np.linalg.norm(places[test][:, None] - places[train], axis=-1).min(axis=1)
+        assert (apart > 200).mean() > 0.2  # random spots would nearly all have one next to them

@@ -55,13 +55,13 @@ def test_a_point_may_come_more_than_once(ahead, centres, tissue):
 
 
 def test_patches_in_turn_are_read_once_by_threads_and_forgotten(ahead, centres, monkeypatch):
-    read, original = [], type(ahead._slide)._read
+    read, original = [], type(ahead._slide).cut
 
-    def spying(self, *args):
-        read.append(threading.current_thread().name)
-        return original(self, *args)
+    def spying(self, centres, *args):
+        read.extend([threading.current_thread().name] * len(centres))
+        return original(self, centres, *args)
 
-    monkeypatch.setattr(type(ahead._slide), "_read", spying)
+    monkeypatch.setattr(type(ahead._slide), "cut", spying)
     ahead.start(centres)
     X = cut(ahead, centres)
     for row in range(50):
@@ -73,7 +73,7 @@ def test_patches_in_turn_are_read_once_by_threads_and_forgotten(ahead, centres, 
 
 
 def test_an_error_in_a_thread_comes_out(ahead, centres, monkeypatch):
-    monkeypatch.setattr(type(ahead._slide), "_read", lambda *args: 1 / 0)
+    monkeypatch.setattr(type(ahead._slide), "cut", lambda *args: 1 / 0)
     ahead.start(centres)
     with pytest.raises(ZeroDivisionError):
         cut(ahead, centres)[0]
