@@ -1,8 +1,8 @@
 """All methods on real sections
 ============================
 
-The methods of this library beside the controls and what papers report (her2st), and why the numbers
-of different papers differ.
+The methods of this library beside the controls and what papers report (her2st), and why the
+numbers of different papers differ.
 
 ::
 
@@ -46,17 +46,22 @@ def compare(methods, images, adata, genes, out, **settings):
 
 
 def table(results, protocol):
-    """Methods by sections; what papers report below, the seconds of a fit and notes beside."""
-    scores = summarize(results).loc[protocol]
+    """Methods by sections, with the seconds of a fit; what papers report below."""
+    scores = summarize(results).loc[protocol].rename_axis(None)
+    scores = scores.astype({"undefined": "Int64", "failed": "Int64"})
     fits = results.groupby(["method", "fold"])["seconds_fit"].first()
     scores["s/fit"] = fits.groupby("method").mean()
-    notes = {row: told["note"] for row, told in results.attrs["settings"]["methods"].items()}
     if protocol == "section-out":
         sections = scores.columns.intersection(published_scores().index)
         published = published_scores().loc[sections].T
         scores = pd.concat([scores, published.assign(mean=published.mean(axis=1))])
-    scores["note"] = scores.index.map(notes).fillna("")
     return scores
+
+
+def notes(results):
+    """A line for each row of which one has to know more."""
+    told = results.attrs["settings"]["methods"]
+    return [f"{row}: {settings['note']}" for row, settings in told.items() if settings["note"]]
 
 
 def draw_maps(predictions, name, genes, out):
@@ -100,6 +105,7 @@ def main():
     for protocol, scores in results.items():
         print(f"\nMean PCC, {protocol}; {scores['units'].iloc[0]}; seed {scores['seed'].iloc[0]}\n")
         print(table(scores, protocol).to_string(float_format="{:.3f}".format, na_rep=""))
+    print("", *notes(results["section-out"]), sep="\n")
     print("\nWhy the numbers differ: mean PCC over the sections\n")
     print(differ.to_string(float_format="{:.3f}".format, na_rep=""))
     draw_maps(predictions, "STco", genes, args.out)

@@ -176,6 +176,8 @@ def main():
             "give --root and --genes, or all of --train-h5ad, --train-image, --test-h5ad and "
             "--test-image"
         )
+    if args.train_h5ad and (args.train or args.test):
+        parser.error("--train and --test name sections of --root")
     if args.root and (args.genes is None or (args.train is None) != (args.test is None)):
         parser.error("--root needs --genes; --train and --test go together")
     started = time.perf_counter()

@@ -12,7 +12,7 @@ ARRAY_ROW = "array_row"
 ARRAY_COL = "array_col"
 CELL_TYPE = "cell_type"
 DOMAIN = "domain"
-MEASURED = "measured"  # in varm: genes x sections, False where a zero is no measurement
+MEASURED = "measured"  # varm: genes x sections, False where 0 is no measurement; layers: the truth
 UNS = "histoexpr"
 
 # What a missing name in a column of ``obs`` becomes.

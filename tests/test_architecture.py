@@ -16,8 +16,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A file imports only from what stands before its own place.
 LAYERS = (
     "_version _keys _types utils data nn preprocessing metrics featurizers training retrieval "
-    "datasets _spots _folds _featurized base calibration methods io model_selection plotting slides report "
-    "cli testing"
+    "datasets _spots _folds _featurized base calibration methods io model_selection plotting "
+    "slides report cli testing"
 ).split()
 
 LAZY = {"scanpy", "anndata", "pandas", "timm", "faiss", "matplotlib", "torch", "sklearn", "skimage"}

@@ -9,6 +9,7 @@ from .. import _keys
 from . import _patch_checks as checks
 from ._features import SpotFeatures
 from ._patches import SpotPatches
+from ._target import check_one_patient_a_section
 
 
 def check_images(X, patch_shape=None):
@@ -78,7 +79,9 @@ def completed(target, X):
         for name in (_keys.SECTION, _keys.PATIENT, "positions")
         if getattr(target, name) is None
     }
-    return dataclasses.replace(target, **known)
+    whole = dataclasses.replace(target, **known)
+    check_one_patient_a_section(whole.section, whole.patient)
+    return whole
 
 
 def check_same_spots(X, target):

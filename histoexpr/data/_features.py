@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .. import _keys
-from ._target import check_positions
+from ._target import check_one_patient_a_section, check_positions
 
 _CARRIED = (_keys.SPATIAL, "positions", _keys.SECTION, _keys.PATIENT)
 
@@ -30,7 +30,8 @@ class SpotFeatures:
     Raises
     ------
     ValueError
-        If ``features`` has not two dimensions, or something else not a row for each spot.
+        If ``features`` has not two dimensions, something else not a row for each spot, or a
+        section spots of several patients.
 
     Examples
     --------
@@ -69,6 +70,7 @@ class SpotFeatures:
             elif name != _keys.SPATIAL:
                 values = values.astype(str)
             object.__setattr__(self, name, values)
+        check_one_patient_a_section(self.section, self.patient)
 
     @classmethod
     def of(cls, images, features):

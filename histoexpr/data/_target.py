@@ -59,7 +59,7 @@ def _unpack_adata(adata, cell_type_key):
     else:
         matrix = np.asarray(matrix)
     section, patient = _sections(adata.obs), _column(adata.obs, _keys.PATIENT)
-    _check_one_patient_a_section(section, patient)
+    check_one_patient_a_section(section, patient)
     return SpotTarget(
         matrix=matrix,
         genes=genes,
@@ -141,7 +141,8 @@ def _sections(obs):
     return section
 
 
-def _check_one_patient_a_section(section, patient):
+def check_one_patient_a_section(section, patient):
+    """Refuse a section name that stands for sections of several patients."""
     if section is None or patient is None:
         return
     pairs = np.unique(np.column_stack([section, patient]), axis=0)

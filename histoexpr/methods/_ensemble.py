@@ -94,8 +94,10 @@ class ContrastiveEnsemble(
 
     Notes
     -----
-    Predict whole sections: centring and smoothing use the spots that are given together. Errors
-    are measured against counts, so `return_std` and the intervals include the noise of counting.
+    Predict whole sections: centring and smoothing use the spots that are given together. Settings
+    are chosen, and errors measured, on the same spots left out, so that both are a little too
+    good; `benchmark` measures on sections that took part in neither. Errors are those against
+    counts, so `return_std` and the intervals include the noise of counting.
 
     Examples
     --------

@@ -263,7 +263,7 @@ def _predictions(predicted, truth, genes, adata, test):
         predicted.astype(np.float32),
         obs=obs,
         var=pd.DataFrame(index=pd.Index(genes)),
-        layers={"measured": truth.astype(np.float32)},
+        layers={_keys.MEASURED: truth.astype(np.float32)},
     )
     if _keys.SPATIAL in adata.obsm:
         predictions.obsm[_keys.SPATIAL] = np.asarray(adata.obsm[_keys.SPATIAL])[test]

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
+from .. import _keys
 from ..metrics import score_table
 from ..preprocessing import ExpressionTransformer
 from ._benchmark import benchmark
@@ -151,9 +152,11 @@ verbose
     DataFrame of shape (n_methods, 4), dtype float64
         Mean PCC. "published protocol": see `published_protocol`; missing for a method that
         decodes, which predicts what it was trained on. "section-out, pooled": expression
-        normalised by spot, each gene correlated over the test spots of all sections together,
-        which also rewards telling sections apart. "section-out": the same predictions, correlated
-        within sections. "patient-out": the same, predicted from other patients alone.
+        normalised by spot, each gene correlated over the test spots of all sections together.
+        Differences between sections then count too, and of few sections left out one by one even
+        the training mean is far from 0: below it, because where a section lies high, the mean of
+        the others lies low. "section-out": the same predictions, correlated within sections.
+        "patient-out": the same, predicted from other patients alone.
 
     Raises
     ------
@@ -209,6 +212,6 @@ def _pooled(predictions):
     if predictions is None:
         return np.nan
     everywhere = np.isfinite(predictions.X).all(axis=0)  # a method may choose genes in each fold
-    measured = predictions.layers["measured"][:, everywhere]
+    measured = predictions.layers[_keys.MEASURED][:, everywhere]
     scores = score_table(measured, predictions.X[:, everywhere], pooling="pooled")
     return float(scores.mean(axis=1).iloc[0])

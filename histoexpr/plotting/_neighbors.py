@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .. import _keys
 from ..utils import name_some
 from ._axes import BLUE, SMALL, picture, take_axes
 
@@ -82,7 +83,7 @@ def _check_neighbors(neighbors, n_queries, n_training, n_neighbors):
 
 def _where(images, row):
     """The section of a spot, or nothing where there are no names."""
-    section = getattr(images, "section", None)
+    section = getattr(images, _keys.SECTION, None)
     return "" if section is None else str(section[row])
 
 

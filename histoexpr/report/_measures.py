@@ -86,12 +86,12 @@ def _domain_means(predictions, adata):
         everywhere = np.isfinite(predicted.X).all(axis=0)
         given = {
             "labels": adata.obs[_keys.DOMAIN].iloc[predicted.obs["row"].to_numpy()].to_numpy(),
-            "section": predicted.obs[_keys.SECTION].to_numpy(),
+            _keys.SECTION: predicted.obs[_keys.SECTION].to_numpy(),
             "random_state": 0,
         }
         found = domain_agreement(predicted.X[:, everywhere], **given)
         rows[name] = found[list(_AGREEMENT)].mean()
-    found = domain_agreement(predicted.layers["measured"][:, everywhere], **given)
+    found = domain_agreement(predicted.layers[_keys.MEASURED][:, everywhere], **given)
     tables = pd.DataFrame(rows).T, found[list(_AGREEMENT)].mean().to_frame().T
     known = tables[0].columns[tables[0].notna().any()]
     return tables[0][known], tables[1][known]

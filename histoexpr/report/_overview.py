@@ -31,12 +31,12 @@ def lead(results):
     sections = results.drop_duplicates(_keys.SECTION)
     patients = sorted(set(sections[_keys.PATIENT]) - {""})
     genes = results.loc[results["gene"] != "", "gene"].nunique()
-    of = f" of {plural(len(patients), 'patient')}" * bool(patients)
+    of = f" of {plural(len(patients), _keys.PATIENT)}" * bool(patients)
     spots = plural(int(sections["n_spots"].sum()), "spot")
     protocol = results["protocol"].iloc[0]
     return (
         f"{listed(compared)} predict {plural(genes, 'gene')} in "
-        f"{plural(len(sections), 'section')}{of} ({spots}), "
+        f"{plural(len(sections), _keys.SECTION)}{of} ({spots}), "
         f"{_PROTOCOLS.get(protocol, protocol)}."
     )
 

@@ -67,12 +67,12 @@ def map_figure(predicted, method, genes, images, rule):
     section = predicted.obs[_keys.SECTION].iloc[0]
     image, scale = tissue(images, section)
     measured = predicted.copy()
-    measured.X = measured.layers["measured"]
+    measured.X = measured.layers[_keys.MEASURED]
     units = predicted.uns[_keys.UNS]["units"]
     pictures, pcc = [], {}
     for i, gene in enumerate(genes):
         axes = plot_genes(
-            {"measured": measured, "predicted": predicted},
+            {_keys.MEASURED: measured, "predicted": predicted},
             [gene],
             difference=True,
             image=image,

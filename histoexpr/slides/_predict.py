@@ -43,7 +43,7 @@ _SAMPLED = 64  # spots that colours are measured on
         "min_tissue": [Interval(Real, 0, 1, closed="both")],
         "genes": ["array-like", None],
         "smooth": [str, None],
-        "section": [str, None],
+        _keys.SECTION: [str, None],
         "block_size": [Interval(Integral, 1, None, closed="left")],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "resume": ["boolean"],

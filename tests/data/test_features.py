@@ -62,3 +62,8 @@ def test_what_the_images_know_is_taken_over(cohort):
 def test_refusals(given, message):
     with pytest.raises(ValueError, match=message):
         SpotFeatures(**{"features": np.zeros((3, 2)), **given})
+
+
+def test_a_section_is_of_one_patient():
+    with pytest.raises(ValueError, match="more than one patient"):
+        SpotFeatures(np.zeros((2, 1)), section=["1", "1"], patient=["A", "B"])

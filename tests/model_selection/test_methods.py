@@ -49,7 +49,7 @@ def test_presets_are_nobody_elses():
     [
         ({"names": ["Reg2st", "STco"]}, "unknown methods: 'Reg2st'. Did you mean 'Reg2ST'"),
         ({"names": "MclSTExpr"}, "Did you mean 'MclSTExp'"),
-        ({"names": ["xyz"]}, "unknown methods: 'xyz'. There are 'STco'"),
+        ({"names": ["xyz"]}, "unknown methods: 'xyz'. There are 'ContrastiveEnsemble'"),
         ({"preset": "papers"}, "Did you mean 'paper'"),
     ],
 )
