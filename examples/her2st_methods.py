@@ -48,13 +48,13 @@ def compare(methods, images, adata, genes, out, **settings):
 def table(results, protocol):
     """Methods by sections, with the seconds of a fit; what papers report below."""
     scores = summarize(results).loc[protocol].rename_axis(None)
-    scores = scores.astype({"undefined": "Int64", "failed": "Int64"})
     fits = results.groupby(["method", "fold"])["seconds_fit"].first()
     scores["s/fit"] = fits.groupby("method").mean()
     if protocol == "section-out":
         sections = scores.columns.intersection(published_scores().index)
         published = published_scores().loc[sections].T
-        scores = pd.concat([scores, published.assign(mean=published.mean(axis=1))])
+        published = published.assign(mean=published.mean(axis=1), undefined="", failed="")
+        scores = pd.concat([scores, published])
     return scores
 
 

@@ -151,8 +151,8 @@ def _run(out, overwrite, *, data, methods, protocol, genes, featurizer, weights,
     given = _protocol_arguments(protocol, adata, panel, options)
     given["protocol"].folds(images, adata)  # refuses what the data does not allow
     settings = {
-        "data": str(data), "methods": methods, "protocol": protocol, "genes": genes,
-        "featurizer": featurizer, "weights": weights,
+        "data": str(data.path.resolve()), "methods": methods, "protocol": protocol,
+        "genes": _absolute(genes), "featurizer": featurizer, "weights": _absolute(weights),
         **{name: value for name, value in options.items() if name not in _NO_EFFECT},
     }  # fmt: skip
     claim(out, RECORD, settings, RESULTS, overwrite)
@@ -171,10 +171,19 @@ def _run(out, overwrite, *, data, methods, protocol, genes, featurizer, weights,
         **given,
     )
     write_results(results, out)
-    _write_report(
-        results, out / "report.html", predictions, images, adata, given, data, protocol, options
-    )
+    told = {
+        "Command": typed(),
+        "Scores of every gene": f"{RESULTS[0]}, beside this page",
+        "Preset": options["preset"],
+        "Patches": options["patch_size"] or data.default_patch or "as the reader cuts them",
+        "Features": ", ".join(filter(None, [featurizer, weights])),
+    }
+    _write_report(results, out, predictions, images, adata, given, data, protocol, options, told)
     return results
+
+
+def _absolute(path):
+    return None if path is None else str(Path(path).resolve())
 
 
 def write_results(results, out):
@@ -204,30 +213,26 @@ def _protocol_arguments(protocol, adata, panel, options):
     return {"protocol": chosen, "expression": ExpressionTransformer(panel)}
 
 
-def _write_report(results, path, predictions, images, adata, given, data, protocol, options):
+def _write_report(
+    results, out, predictions, images, adata, given, data, protocol, options, told
+):
     from ..metrics import noise_ceiling
     from ..model_selection import published_scores
     from ..report import write_report
 
     published = _has_published(data, protocol) and options["published"] is not False
+    scored = given.get("returned") or given["expression"]
     write_report(
         results,
-        path,
+        out / "report.html",
         title=f"Benchmark on {data.path.stem}, {_TITLES[protocol]}",
         predictions=predictions,
         images=images,
         adata=adata,
-        ceiling=noise_ceiling(
-            adata, given.get("returned") or given["expression"], random_state=options["seed"]
-        ),
+        ceiling=noise_ceiling(adata, scored, random_state=options["seed"]),
         published=published_scores("her2st") if published else None,
         genes=options["show_genes"],
-        settings={
-            "Command": typed(),
-            "Scores of every gene": f"{RESULTS[0]}, beside this page",
-            "Preset": options["preset"],
-            "Patch size": options["patch_size"] or "as the reader of the data has it",
-        },
+        settings=told,
     )
 
 

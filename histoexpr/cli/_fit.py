@@ -73,7 +73,7 @@ def command(
         "n_spots": adata.n_obs,
         "sections": _names(adata, _keys.SECTION),
         "patients": _names(adata, _keys.PATIENT),
-        "patch_size": patch_size or ("224px" if data.kind == "her2st" else None),
+        "patch_size": patch_size or data.default_patch,
         "command": typed(),
         "versions": _versions(),
     }

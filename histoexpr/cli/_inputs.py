@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 SHEET_SUFFIXES = {".csv", ".tsv", ".txt"}
+HER2ST_PATCH = "224px"  # as the papers cut
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,7 @@ class Source:
         Parameters
         ----------
         patch_size : str or None, default=None
-            Such as "224px" or "112um"; None is the reader's own, and 224 px for her2st, as the
-            papers cut.
+            Such as "224px" or "112um"; None is `default_patch`.
         out_px : int or None, default=None
             Side of the patches as returned, in pixels; None is the reader's own.
         sections : list of str or None, default=None
@@ -42,16 +42,21 @@ class Source:
         """
         from .. import _keys, datasets
 
-        cut = {"patch_size": patch_size, "out_px": out_px}
+        cut = {"patch_size": patch_size or self.default_patch, "out_px": out_px}
         cut = {name: value for name, value in cut.items() if value is not None}
         if self.kind == "her2st":
-            return datasets.load_her2st(self.path, sections, **{"patch_size": "224px", **cut})
+            return datasets.load_her2st(self.path, sections, **cut)
         images, adata = datasets.load_sheet(self.path, **cut)
         if sections is None:
             return images, adata
         check_among(sections, set(adata.obs[_keys.SECTION]), "--sections", "sections")
         rows = adata.obs[_keys.SECTION].isin(sections).to_numpy()
         return images[rows], adata[rows].copy()
+
+    @property
+    def default_patch(self):
+        """The size of patches where none is asked for; None is the reader's own."""
+        return HER2ST_PATCH if self.kind == "her2st" else None
 
     def __str__(self):
         return f"her2st:{self.path}" if self.kind == "her2st" else str(self.path)

@@ -36,7 +36,7 @@ def read_model(path):
 
 def training_patches(model):
     """The record of the patches that a model was fitted on, or None."""
-    from ..slides._model import find_training_patches
+    from ..slides._inside import find_training_patches
 
     return find_training_patches(model)[0]
 

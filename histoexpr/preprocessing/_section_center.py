@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import _keys
 from ..data import SpotFeatures, carried
+from ..data._slide_parts import section_sum
 
 
 class SectionCenterer(TransformerMixin, BaseEstimator):
@@ -77,6 +78,7 @@ class SectionCenterer(TransformerMixin, BaseEstimator):
         centred = np.empty_like(features)
         for name in np.unique(section):
             rows = section == name
-            total = features[rows].sum(axis=0) + self.prior_spots * self.mean_
-            centred[rows] = features[rows] - total / (rows.sum() + self.prior_spots)
+            total, n_spots = section_sum(self, name, features[rows])
+            total = total + self.prior_spots * self.mean_
+            centred[rows] = features[rows] - total / (n_spots + self.prior_spots)
         return SpotFeatures.of(X, centred)

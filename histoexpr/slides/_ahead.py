@@ -1,5 +1,6 @@
 """Patches read in threads while a model is busy with those before them."""
 
+import contextlib
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -32,22 +33,24 @@ class ReadAhead(SectionImage):
         self._n_threads = n_threads or min(max(os.cpu_count() or 2, 2), 8)
         self._pool, self._order, self._windows = None, np.empty((0, 2)), {}
 
-    def start(self, centres):
-        """Say around which points squares will be asked for, and in which order.
+    @contextlib.contextmanager
+    def reading(self, centres, blocks):
+        """Read ahead within this context, and stop after it.
 
         Parameters
         ----------
         centres : ndarray of shape (n, 2), dtype float64
-            A point may come more than once.
+            Around which squares will be asked for.
+        blocks : list of ndarray of int64
+            In which order: rows of `centres`, each at most once.
         """
-        self._order = centres
+        self._order = centres[np.concatenate([*blocks, np.empty(0, np.intp)])]
         self._pool = ThreadPoolExecutor(self._n_threads, thread_name_prefix="histoexpr-slide")
-
-    def stop(self):
-        """Stop reading; what is asked for from now on is read when it is."""
-        if self._pool is not None:
+        try:
+            yield
+        finally:
             self._pool.shutdown(wait=True, cancel_futures=True)
-        self._pool, self._order, self._windows = None, np.empty((0, 2)), {}
+            self._pool, self._order, self._windows = None, np.empty((0, 2)), {}
 
     def cut(self, centres, sizes, out_px, fills):
         for centre, size, fill in zip(centres, sizes.tolist(), fills):
@@ -87,7 +90,7 @@ class _Window:
         places = np.flatnonzero((self._order == centre).all(axis=1))
         if not len(places):
             return None
-        return int(places[min(np.searchsorted(places, self._next), len(places) - 1)])
+        return int(places[0])
 
     def take(self, place):
         """The square at this place of the order, while those after it are read."""

@@ -21,15 +21,14 @@ class Blocks:
     ----------
     blocks : list of ndarray of int64
         Rows of each block; together every row once.
-    n_genes : int
     folder : Path or None
         None keeps them in memory.
     key : str
         What the predictions depend on. Blocks found under another key are thrown away.
     """
 
-    def __init__(self, blocks, n_genes, folder=None, key=""):
-        self.blocks, self._n_genes = blocks, n_genes
+    def __init__(self, blocks, folder=None, key=""):
+        self.blocks, self._key = blocks, key
         self._folder = None if folder is None else Path(folder)
         self._in_memory = {}
         n_rows = sum(map(len, blocks))
@@ -38,10 +37,15 @@ class Blocks:
         for number, rows in enumerate(blocks):
             self._block[rows], self._place[rows] = number, np.arange(len(rows))
         if self._folder is not None:
-            self._prepare_folder(key)
+            self._prepare_folder()
 
-    def _prepare_folder(self, key):
-        key_file = self._folder / _KEY_FILE
+    def beside(self, name):
+        """The same blocks of another matrix, kept in the same place, and removed with this one."""
+        folder = None if self._folder is None else self._folder / name
+        return Blocks(self.blocks, folder, self._key)
+
+    def _prepare_folder(self):
+        key, key_file = self._key, self._folder / _KEY_FILE
         if self._folder.exists() and (not key_file.exists() or key_file.read_text() != key):
             logger.info("%s holds blocks of another prediction; starting over", self._folder)
             shutil.rmtree(self._folder)
@@ -51,10 +55,10 @@ class Blocks:
 
     def missing(self):
         """Numbers of the blocks that are not there yet."""
-        return [i for i in range(len(self.blocks)) if not self._has(i)]
+        return [i for i in range(len(self.blocks)) if not self.has(i)]
 
     def put(self, number, values):
-        """Keep a block: (n_rows of it, n_genes), float32."""
+        """Keep a block: (n_rows of it, n_columns), float32."""
         if self._folder is None:
             self._in_memory[number] = values
             return
@@ -70,15 +74,16 @@ class Blocks:
         return f"Free some space and run again: what was predicted is kept in {self._folder}."
 
     def read(self, start, stop):
-        """Rows [start, stop) of the whole: (stop - start, n_genes), float32."""
+        """Rows [start, stop) of the whole: (stop - start, n_columns), float32."""
         return self.take(np.arange(start, stop))
 
     def take(self, rows):
-        """Rows of the whole: (len(rows), n_genes), float32."""
-        out = np.empty((len(rows), self._n_genes), np.float32)
-        for number in np.unique(self._block[rows]):
+        """Rows of the whole: (len(rows), n_columns), float32."""
+        numbers = np.unique(self._block[rows])
+        out = np.empty((len(rows), self.load(numbers[0]).shape[1]), np.float32)
+        for number in numbers:
             mine = self._block[rows] == number
-            out[mine] = self._load(number)[self._place[rows[mine]]]
+            out[mine] = self.load(number)[self._place[rows[mine]]]
         return out
 
     def remove(self):
@@ -86,12 +91,14 @@ class Blocks:
         if self._folder is not None:
             shutil.rmtree(self._folder)
 
-    def _has(self, number):
+    def has(self, number):
+        """Whether a block is there."""
         if self._folder is None:
             return number in self._in_memory
         return self._path(number).exists()
 
-    def _load(self, number):
+    def load(self, number):
+        """A block: (n_rows of it, n_columns), float32."""
         if self._folder is None:
             return self._in_memory[number]
         return np.load(self._path(number), mmap_mode="r")

@@ -4,13 +4,13 @@ import warnings
 
 import numpy as np
 from scipy.spatial import cKDTree
-from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ..data import split_sections
-from ..featurizers import NeighborFeatures, TrainingPatches
+from ..featurizers import TrainingPatches
 from ..featurizers._training_patches import FAR_COLOUR
+from ._inside import centres_sections, find_featurizer, reach
 
 _RIM = 1.0  # pixels: neighbours at the very edge of the reach are not lost to rounding
 
@@ -20,11 +20,15 @@ class SlideModel:
 
     Attributes
     ----------
+    estimator : estimator
+        The model itself, or the best one of a search.
     genes : ndarray of shape (n_genes,), dtype str
     provenance : dict
         Model, units and versions.
     trained : TrainingPatches or None
         Of the featurizer in the model; None where it keeps no record of them.
+    featurizer : transformer or None
+        That keeps it.
 
     Raises
     ------
@@ -35,8 +39,8 @@ class SlideModel:
     """
 
     def __init__(self, model):
-        self._model = getattr(model, "best_estimator_", model)
-        self._final = self._model[-1] if isinstance(self._model, Pipeline) else self._model
+        self.estimator = getattr(model, "best_estimator_", model)
+        self._final = self.estimator[-1] if isinstance(self.estimator, Pipeline) else self.estimator
         if not hasattr(self._final, "predict_adata"):
             raise TypeError(
                 f"model must be an estimator of histoexpr, or a Pipeline that ends in one; got "
@@ -45,15 +49,13 @@ class SlideModel:
         check_is_fitted(self._final, "genes_")
         self.genes = self._final.genes_
         self.provenance = self._final._provenance()
-        self.trained, self._before = find_training_patches(self._model)
-        self._reach = max(
-            (3 * step.sigma for step in _walk(self._model) if isinstance(step, NeighborFeatures)),
-            default=0,
-        )
+        self.trained, self._before, self.featurizer = find_featurizer(self.estimator)
+        self._reach = reach(self.estimator)
+        self._looks_around = self._reach > 0 or centres_sections(self.estimator)
 
     def predict(self, patches):
         """Expression of patches: (n_spots, n_genes), float32."""
-        predicted = np.asarray(self._model.predict(patches), dtype=np.float32)
+        predicted = np.asarray(self.estimator.predict(patches), dtype=np.float32)
         return predicted.reshape(len(patches), len(self.genes))
 
     def blocks(self, grid, block_size):
@@ -75,7 +77,9 @@ class SlideModel:
         positions : ndarray of shape (n_spots, 2), dtype int64
         """
         positions = grid.positions
-        if self._reach:  # compact: the rims are predicted more than once
+        if self._looks_around and self.featurizer is None:
+            return [np.arange(len(grid))], positions
+        if self._reach:  # compact, so that there are few neighbours in other blocks
             return _sorted(split_sections(len(grid), None, positions, block_size)), positions
         if not self._decodes_sections:
             cuts = range(block_size, len(grid), block_size)
@@ -113,6 +117,11 @@ class SlideModel:
         return np.flatnonzero(np.isfinite(distance))
 
     @property
+    def needs_two_passes(self):
+        """Whether predictions need the features of all spots of the slide first."""
+        return self._looks_around and self.featurizer is not None
+
+    @property
     def _decodes_sections(self):
         final = self._final
         sections = getattr(final, "_whole_sections", False) and getattr(final, "_decodes", False)
@@ -144,47 +153,6 @@ class SlideModel:
                 stacklevel=4,
             )
         return distance
-
-
-def find_training_patches(model):
-    """The record of the training patches in a fitted estimator, at any depth.
-
-    Parameters
-    ----------
-    model : estimator
-        Fitted.
-
-    Returns
-    -------
-    trained : TrainingPatches or None
-    before : list of transformer
-        What changes images before they come to the estimator that keeps the record.
-    """
-    own = vars(model).get("training_patches_")
-    if isinstance(own, TrainingPatches):
-        return own, []
-    inner = _inner(model)
-    for number, estimator in enumerate(inner):
-        trained, before = find_training_patches(estimator)
-        if trained is not None:
-            return trained, (inner[:number] if isinstance(model, Pipeline) else []) + before
-    return None, []
-
-
-def _inner(model):
-    """The estimators in an estimator, a Pipeline's in their order; fitted ones first."""
-    if isinstance(model, Pipeline):
-        found = model.named_steps.values()
-    else:
-        names = sorted(vars(model), key=lambda name: not name.endswith("_"))
-        found = map(vars(model).get, names)
-    return [estimator for estimator in found if isinstance(estimator, BaseEstimator)]
-
-
-def _walk(model):
-    yield model
-    for estimator in _inner(model):
-        yield from _walk(estimator)
 
 
 def _sorted(blocks):

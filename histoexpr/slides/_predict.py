@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
-from tqdm.auto import tqdm
 
 from .. import _keys
 from ..data import SpotPatches, open_slide
@@ -19,6 +18,7 @@ from ._grid import GRIDS, choose_grid, on_tissue, parse_um, spot_grid
 from ._model import SlideModel
 from ._smooth import Smoothed
 from ._tissue import find_tissue
+from ._two_passes import predict_blocks
 from ._write import check_out, stored_key, write_adata
 
 logger = logging.getLogger(__name__)
@@ -150,8 +150,10 @@ def predict_slide(
     -----
     Reg2ST, which decodes a section as a whole from images and positions, sees the slide in
     windows as large as its training array, each from position 0 on, and cut further at
-    ``max_section_spots``: predictions may change at the borders of windows. All other methods
-    predict each spot by itself.
+    ``max_section_spots``: predictions may change at the borders of windows. Models that compare a
+    spot with its neighbours or with the mean of its section (ContrastiveEnsemble, NeighborFeatures,
+    SectionCenterer) compare it with those of the whole slide: the features of all spots are
+    computed first, and kept on disk, too. All others predict each spot by itself.
 
     Blocks lie in the folder ``.{name of out}.blocks`` beside `out` until it is written. The
     featurizer computes while threads read what comes next.
@@ -166,19 +168,17 @@ def predict_slide(
     out = None if out is None else check_out(out)
     model = SlideModel(model)
     columns = _columns(model.genes, genes)
+    sigma = None if smooth is None else parse_um(smooth, "smooth")
+    side_um, out_px = _patch_scale(model.trained, patch_size, out_px)
     slide = open_slide(slide, mpp=mpp)
     if slide.mpp is None:
         raise ValueError(unknown_mpp(slide.name))
     name = section or (Path(slide.path).stem if slide.path else "slide")
-    side_um, out_px = _patch_scale(model.trained, patch_size, out_px)
-    sigma = None if smooth is None else parse_um(smooth, "smooth")
     thumbnail = slide.thumbnail(_THUMBNAIL_PX)
     spots = _spots(slide, thumbnail, model, grid, pitch, side_um, tissue, min_tissue)
     blocks, positions = model.blocks(spots, block_size)
-    key = key_of(
-        model._model, columns, slide.fingerprint, slide.mpp, spots.spatial, positions, blocks,
-        side_um, out_px, sigma, name,
-    )  # fmt: skip
+    made_of = model.estimator, columns, sigma, side_um, out_px, slide.fingerprint, slide.mpp, name
+    key = key_of(*made_of, spots.spatial, positions, blocks)
     if out is not None and resume and stored_key(out) == key:
         logger.info("%s is there already", out)
         return out
@@ -189,12 +189,15 @@ def predict_slide(
         spots.spatial,
         section=name,
         positions=positions,
-        mpp=slide.mpp,
         patch_size=f"{side_um}um",
         out_px=out_px,
     )
     sample = np.unique(np.linspace(0, len(spots) - 1, _SAMPLED).round().astype(int))
     distance = model.colour_distance(patches[sample])
+    folder = None if out is None else out.with_name(f".{out.name}.blocks")
+    store = Blocks(blocks, folder, key if resume else f"{key} {os.urandom(8).hex()}")
+    predict_blocks(model, ahead, patches, spots, store, columns, verbose)
+
     adata = _describe(slide, name, spots, model.genes[columns], thumbnail)
     adata.uns[_keys.UNS] = {
         **model.provenance,
@@ -206,9 +209,6 @@ def predict_slide(
         "colour_distance": distance,
         "key": key,
     }
-    folder = None if out is None else out.with_name(f".{out.name}.blocks")
-    store = Blocks(blocks, len(columns), folder, key if resume else f"{key} {os.urandom(8).hex()}")
-    _predict_blocks(model, ahead, patches, spots, store, columns, verbose)
     source = store if sigma is None else Smoothed(store, spots.spatial * slide.mpp, sigma)
     if out is None:
         adata.X = source.read(0, len(spots))
@@ -219,24 +219,6 @@ def predict_slide(
         raise OSError(f"{error} {store.hint}") from error
     store.remove()
     return out
-
-
-def _predict_blocks(model, ahead, patches, spots, store, columns, verbose):
-    missing = store.missing()
-    if not missing:
-        return
-    seen = [model.around(spots, store.blocks[number]) for number in missing]
-    ahead.start(patches.spatial[np.concatenate(seen)])
-    try:
-        with tqdm(total=len(patches), desc="Spots", unit="spot", disable=not verbose) as bar:
-            bar.update(len(patches) - sum(len(store.blocks[number]) for number in missing))
-            for number, rows in zip(missing, seen):
-                block = store.blocks[number]
-                predicted = model.predict(patches[rows])[np.searchsorted(rows, block)]
-                store.put(number, predicted[:, columns])
-                bar.update(len(block))
-    finally:
-        ahead.stop()
 
 
 def _spots(slide, thumbnail, model, grid, pitch, side_um, tissue, min_tissue):

@@ -1,31 +1,61 @@
 """A slide in, an AnnData out: the same whatever the blocks, the file and the interruptions."""
 
+import contextlib
 import os
 import resource
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 
 import anndata
 import numpy as np
 import pytest
 import scanpy
 from scipy.spatial.distance import cdist
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
-from histoexpr import Reg2ST, STco, TextureFeaturizer, Trainer, save
+from histoexpr import (
+    ContextFeaturizer,
+    ContrastiveEnsemble,
+    LinearProbe,
+    NeighborFeatures,
+    Reg2ST,
+    SectionCenterer,
+    SpotFeatures,
+    StainNormalizer,
+    STco,
+    TextureFeaturizer,
+    Trainer,
+    save,
+)
 from histoexpr.data import SpotPatches, open_slide
-from histoexpr.featurizers import NeighborFeatures
 from histoexpr.slides import SlidesFailed, predict_slide, predict_slides
 from histoexpr.slides._model import SlideModel
 
 
 def read(path):
     return anndata.read_zarr(path) if path.suffix == ".zarr" else anndata.read_h5ad(path)
+
+
+class Stop(Exception):
+    """Stands for the kill of a run."""
+
+
+class LocatedFeatures(TransformerMixin, BaseEstimator):
+    """Features that know where their spots are."""
+
+    def __init__(self, featurizer):
+        self.featurizer = featurizer
+
+    def fit(self, X, y=None):
+        self.featurizer_ = clone(self.featurizer).fit(X)
+        return self
+
+    def transform(self, X):
+        return SpotFeatures.of(X, self.featurizer_.transform(X))
 
 
 def same(one, other):
@@ -113,17 +143,57 @@ def test_array_and_plain_image_are_slides(model, tissue):
     assert set(adata.obs["section"]) == {"S"} and len(adata) > 10
 
 
-def test_methods_that_see_neighbours_see_those_of_other_blocks(sections, slide):
-    method = STco(
-        NeighborFeatures(TextureFeaturizer(("stain",))), trainer=Trainer(max_epochs=2),
+TEXTURE = TextureFeaturizer(("stain",))
+LOOKING_AROUND = {
+    "neighbours": STco(NeighborFeatures(TEXTURE), trainer=Trainer(max_epochs=1), random_state=0),
+    "ensemble": ContrastiveEnsemble(
+        ContextFeaturizer(TEXTURE, turns=1), n_heads=1, trainer=Trainer(max_epochs=1),
         random_state=0,
-    ).fit(*sections)  # fmt: skip
-    whole = predict_slide(method, slide, block_size=10**6)
-    np.testing.assert_allclose(predict_slide(method, slide, block_size=9).X, whole.X, rtol=1e-5)
+    ),
+    "centred": make_pipeline(
+        StainNormalizer(), LocatedFeatures(TEXTURE), SectionCenterer(),
+        LinearProbe(None, n_components=4),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=LOOKING_AROUND)
+def looking_around(request, sections):
+    return clone(LOOKING_AROUND[request.param]).fit(*sections)
+
+
+def test_what_looks_around_sees_beyond_its_block(looking_around, slide, tmp_path, monkeypatch):
+    whole = predict_slide(looking_around, slide)
     X = SpotPatches.from_images(
-        open_slide(slide), whole.obsm["spatial"], patch_size="64um", out_px=32
+        {"slide": open_slide(slide)}, whole.obsm["spatial"], patch_size="64um", out_px=32
     )
-    np.testing.assert_allclose(method.predict(X), whole.X, rtol=1e-5)
+    np.testing.assert_allclose(looking_around.predict(X), whole.X, rtol=1e-5)
+    # Killed in the first pass and in the second, no features are computed twice.
+    computed, transform = [], TextureFeaturizer.transform
+    monkeypatch.setattr(
+        TextureFeaturizer,
+        "transform",
+        lambda self, X: computed.append(len(X)) or transform(self, X),
+    )
+    out, predict = tmp_path / "out.h5ad", SlideModel.predict
+    for n_blocks in (3, 11, None):
+        blocks = []
+
+        def dying(self, patches):
+            blocks.append(len(patches))
+            if len(blocks) == n_blocks:
+                raise Stop
+            return predict(self, patches)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SlideModel, "predict", dying)
+            with contextlib.suppress(Stop):
+                predict_slide(looking_around, slide, out, block_size=9)
+        assert out.exists() == (n_blocks is None)
+    views = 2 if isinstance(looking_around, ContrastiveEnsemble) else 1
+    assert sum(computed) == views * len(whole)
+    np.testing.assert_allclose(read(out).X, whole.X, rtol=1e-5)
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_decoder_sees_windows_of_the_size_of_its_training(sections, slide):
@@ -263,10 +333,6 @@ def test_scanpy_draws_it_at_once(model, slide, tmp_path):
     assert (placed < (width, height)).all() and placed.max() > 0.5 * width
 
 
-class Stop(Exception):
-    """Stands for the kill of a run."""
-
-
 @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
 @pytest.mark.filterwarnings("ignore:Writing zarr v2")
 def test_a_stopped_run_goes_on(model, slide, tmp_path, counted, monkeypatch, suffix):
@@ -334,7 +400,7 @@ def test_a_killed_process_is_taken_up_by_another(model, slide, tmp_path, counted
     same(read(out), predicted)
 
 
-@contextmanager
+@contextlib.contextmanager
 def little_disk(n_bytes):
     """No file can be written beyond so many bytes."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -16,11 +16,11 @@ def centres():
 
 
 @pytest.fixture
-def ahead(tissue, monkeypatch):
+def ahead(tissue, centres, monkeypatch):
     monkeypatch.setattr(_ahead, "_CHUNK_BYTES", 4 * 16 * 16 * 3)  # four patches a chunk
     reader = ReadAhead(open_slide(tissue, mpp=2.0), n_threads=2)
-    yield reader
-    reader.stop()
+    with reader.reading(centres, [np.arange(30), np.arange(30, 50)]):
+        yield reader
 
 
 def cut(image, centres, **options):
@@ -33,25 +33,16 @@ def cut(image, centres, **options):
     ids=["in turn", "backwards", "wild", "from the start again"],
 )
 def test_any_order_gives_the_same(ahead, centres, tissue, order):
-    ahead.start(centres)
     X, truth = cut(ahead, centres), np.asarray(cut(tissue, centres))
     for row in order:
         np.testing.assert_array_equal(X[row], truth[row])
 
 
 def test_other_sizes_and_places_are_read_too(ahead, centres, tissue):
-    ahead.start(centres)
     for options in (dict(patch_size="32px"), dict(out_px=8), dict(fill=9), {}):
         for where in (centres, centres + 0.7):
             wanted = np.asarray(cut(tissue, where, **options))
             np.testing.assert_array_equal(np.asarray(cut(ahead, where, **options)), wanted)
-
-
-def test_a_point_may_come_more_than_once(ahead, centres, tissue):
-    order = np.concatenate([np.arange(30), np.arange(20, 50)])
-    ahead.start(centres[order])
-    X, truth = cut(ahead, centres), np.asarray(cut(tissue, centres))
-    np.testing.assert_array_equal(np.asarray(X[order]), truth[order])
 
 
 def test_patches_in_turn_are_read_once_by_threads_and_forgotten(ahead, centres, monkeypatch):
@@ -62,7 +53,6 @@ def test_patches_in_turn_are_read_once_by_threads_and_forgotten(ahead, centres, 
         return original(self, centres, *args)
 
     monkeypatch.setattr(type(ahead._slide), "cut", spying)
-    ahead.start(centres)
     X = cut(ahead, centres)
     for row in range(50):
         X[row]
@@ -74,6 +64,5 @@ def test_patches_in_turn_are_read_once_by_threads_and_forgotten(ahead, centres, 
 
 def test_an_error_in_a_thread_comes_out(ahead, centres, monkeypatch):
     monkeypatch.setattr(type(ahead._slide), "cut", lambda *args: 1 / 0)
-    ahead.start(centres)
     with pytest.raises(ZeroDivisionError):
         cut(ahead, centres)[0]
