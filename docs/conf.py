@@ -57,7 +57,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"/plot_",
     "within_subsection_order": "FileNameSortKey",
     "default_thumb_file": str(HERE / "images" / "demo_genes.png"),
-    "ignore_pattern": r"her2st_common\.py|__init__\.py",
+    "ignore_pattern": r"__init__\.py",
     "image_scrapers": ("gallery.scrape",),
     "reset_argv": "gallery.arguments",
     "reset_modules": (),

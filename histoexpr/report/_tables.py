@@ -32,10 +32,16 @@ def score_table(results, ceiling=None, published=None):
     settings = results.attrs.get("settings", {}).get("methods", {})
     controls = set(results.loc[results["control"], "method"])
 
+    units = results.loc[results["units"] != ""].groupby("method")["units"].first()
+    usual = units.mode().iloc[0] if len(units) else ""  # those of the ceiling
+
     def row(name, scores, **more):
         scores = scores.reindex(sections).astype(float)
         cells = {_key(section): number(score) for section, score in scores.items()}
-        return {"name": name, **cells, **_mean(scores, ceiling), **more}
+        own = units.get(name, usual)
+        if own != usual:
+            more["note"] = ". ".join(filter(None, [more.get("note"), f"In {own}"]))
+        return {"name": name, **cells, **_mean(scores, ceiling if own == usual else None), **more}
 
     groups = {"Methods": [], "Controls": [], "As published": []}
     for name, line in summary.sort_values("mean", ascending=False, kind="stable").iterrows():
@@ -45,7 +51,7 @@ def score_table(results, ceiling=None, published=None):
             made[_key(section)] = FAILED
         groups["Controls" if name in controls else "Methods"].append(made)
     for name in () if published is None else published:
-        groups["As published"].append(row(name, published[name]))
+        groups["As published"].append(row(name, published[name], share=""))
     foot = _sizes(results, sections)
     if ceiling is not None:
         foot.insert(0, row("Counting-noise ceiling", ceiling, share=""))
@@ -60,7 +66,7 @@ def score_table(results, ceiling=None, published=None):
     groups = [Group(name, rows) for name, rows in groups.items() if rows]
     used = {key for g in groups for row in g.rows for key, cell in row.items() if cell}
     return Table(
-        _score_caption(results),
+        _score_caption(usual),
         [column for column in columns if column.key in used],
         groups,
         foot,
@@ -189,8 +195,7 @@ def _shared(patients):
     return "not known" if patients is None else listed(patients) or "none"
 
 
-def _score_caption(results):
-    units = listed(dict.fromkeys(results.loc[results["units"] != "", "units"]))
+def _score_caption(units):
     return (
         "Pearson correlation (PCC) of predicted and measured expression over the spots of the test "
         f"section, mean over genes. Expression: {units}."

@@ -170,12 +170,13 @@ def test_failed_fits_are_shown(page):
     assert "alpha" in error["text"]
 
 
-def test_published_rows_and_ceiling(page, data):
+def test_published_rows_and_ceiling(page, run, data):
     ceiling = noise_ceiling(data[1], random_state=0).mean(axis=1)
     cells = page.row("A paper")
-    assert cells[1:5] == ["0.500", "–", "0.250", "0.375 (2 of 3)"]
-    assert cells[5] == f"{100 * 0.375 / ceiling[['A1', 'C1']].mean():.0f} %"
+    assert cells[1:6] == ["0.500", "–", "0.250", "0.375 (2 of 3)", ""]
     assert page.row("Counting-noise ceiling")[1] == f"{ceiling['A1']:.3f}"
+    mean = summarize(run[0]).droplevel(0).loc["StInfer", "mean"]
+    assert page.row("StInfer")[5] == f"{100 * mean / ceiling.mean():.0f} %".replace("-", "−")
 
 
 def test_what_was_done_is_told(page, run):
@@ -241,6 +242,17 @@ def test_patients_on_both_sides_are_named(run, data, tmp_path):
     results["patient_in_training"] = pd.Series(pd.NA, results.index, dtype="boolean")
     page = Page(write_report(results, tmp_path / "r.html").read_text())
     assert "Patients are not known" in page.all("main")[0]["text"]
+
+
+def test_a_method_in_other_units(run, data, tmp_path):
+    """It is named, has no share of a ceiling that is not its own, and is not tested."""
+    results = run[0].copy()
+    results.loc[results["method"] == "<b>ridge", "units"] = "kilograms"
+    ceiling = noise_ceiling(data[1], random_state=0)
+    page = Page(write_report(results, tmp_path / "r.html", ceiling=ceiling).read_text())
+    assert page.row("<b>ridge")[-1] == "In kilograms" and page.row("<b>ridge")[5] == ""
+    assert page.row("mean")[5] == "0 %"
+    assert "not compared by tests" in page.all("main")[0]["text"]
 
 
 def test_genes_are_chosen_on_training_spots(run, data, tmp_path):
