@@ -4,7 +4,8 @@
 
 Draws a slide of 60,000 x 60,000 px (pyramidal tiled JPEG TIFF, about 220 MB, tile by tile),
 predicts 100,000 spots with one of timm's test backbones and 5,000 with MobileNetV2 (random
-weights: neither the network nor weights are needed), and prints one line of JSON:
+weights: neither the network nor weights are needed, but the extra `slides`, for JPEG in TIFF), and
+prints one line of JSON:
 
     {"peak_gb": resident memory at its highest until the 100,000 spots are written,
      "busy_share": share of the time of the 5,000 spots in which the network computes}

@@ -86,7 +86,9 @@ Examples:
     "--patch-size", metavar="SIZE",
     help="Side of a patch, such as 224px or 112um.  [default: 224px for her2st, as the papers]",
 )  # fmt: skip
-@click.option("--jobs", type=int, metavar="N", default=1, show_default=True, help="Fits at a time.")
+@click.option(
+    "--jobs", type=int, metavar="N", default=-1, help="Fits at a time, a core each  [default: cores]."
+)
 @click.option("--seed", type=click.IntRange(0), metavar="N", default=0, show_default=True)
 @click.option(
     "--published/--no-published", default=None,

@@ -79,7 +79,7 @@ class SlideModel:
         positions = grid.positions
         if self._looks_around and self.featurizer is None:
             return [np.arange(len(grid))], positions
-        if self._reach:  # compact, so that there are few neighbours in other blocks
+        if not self._decodes_sections and self._reach:  # compact: few neighbours in other blocks
             return _sorted(split_sections(len(grid), None, positions, block_size)), positions
         if not self._decodes_sections:
             cuts = range(block_size, len(grid), block_size)
@@ -108,12 +108,11 @@ class SlideModel:
         ndarray of int64
             Sorted.
         """
-        if not self._reach:
+        if not self._reach or self._decodes_sections:
             return block
         rim = _RIM + self._reach * grid.pitch / grid.mpp
-        distance, _ = cKDTree(grid.spatial[block]).query(
-            grid.spatial, distance_upper_bound=rim
-        )
+        tree = cKDTree(grid.spatial[block])
+        distance, _ = tree.query(grid.spatial, distance_upper_bound=rim)
         return np.flatnonzero(np.isfinite(distance))
 
     @property

@@ -13,10 +13,10 @@ from histoexpr.cli._benchmark import PROTOCOLS, RESULTS
 
 @pytest.fixture
 def invoke():
-    """Run the command in this process; standard output and error apart."""
+    """Run the command in this process, fits too; standard output and error apart."""
 
     def run(*arguments):
-        return CliRunner().invoke(main, ["benchmark", *map(str, arguments)])
+        return CliRunner().invoke(main, ["benchmark", "--jobs", "1", *map(str, arguments)])
 
     return run
 
@@ -42,7 +42,7 @@ def usual(sheet):
 def finished(usual, tmp_path_factory):
     """A folder with results, and what was printed."""
     out = tmp_path_factory.mktemp("benchmark") / "out"
-    run = CliRunner().invoke(main, ["benchmark", *map(str, usual), "--out", str(out)])
+    run = CliRunner().invoke(main, ["benchmark", "--jobs", "1", *map(str, usual), "--out", str(out)])
     assert run.exit_code == 0, run.stderr
     return out, run.stdout
 
