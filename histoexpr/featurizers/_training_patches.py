@@ -11,6 +11,7 @@ from ..preprocessing._stain_math import find_tissue, to_density, to_light
 # Ratio of scales from which on a prediction is warned about, and refused. Crops of equal px in
 # legal cohorts differ by 1.33 (her2st: 0.92 and 0.69 um/px); mistaking 20x for 40x makes 2.
 WARNED_RATIO, REFUSED_RATIO = 1.25, 1.75
+SHARPER_RATIO = 1.5  # of resolutions, from which on patches are warned to be blurred, or too sharp
 # Optical density; added to the spread of few sections as if they were so many more.
 USUAL_SPREAD, USUAL_SECTIONS = 0.1, 3
 FAR_COLOUR = 2.0
@@ -28,6 +29,9 @@ class TrainingPatches:
     mpp : tuple (least, median, most) of float, or None
         Micrometres per pixel of the patches as returned (``SpotPatches.patch_mpp``) over spots;
         None where unknown.
+    detail : tuple (least, most) of float, or None
+        Micrometres per pixel of what is to be seen on the patches: theirs, or that of the section
+        image where it is coarser, and patches are enlarged.
     pitch : float or None
         Micrometres from a spot to the next, the median over spots; None where unknown.
     hexagonal : bool
@@ -39,6 +43,7 @@ class TrainingPatches:
 
     shape: tuple
     mpp: tuple | None
+    detail: tuple | None
     pitch: float | None
     hexagonal: bool
     colours: np.ndarray
@@ -56,11 +61,13 @@ class TrainingPatches:
         TrainingPatches
         """
         X = X if isinstance(X, SpotPatches) else SpotPatches.from_arrays(X)
-        known = X.patch_mpp[~np.isnan(X.patch_mpp)]
+        known = ~np.isnan(X.patch_mpp)
+        mpp, detail = X.patch_mpp[known], _detail(X)[known]
         odd = None if X.positions is None else X.positions.sum(axis=1) % 2
         return cls(
             shape=tuple(int(side) for side in X.shape[1:3]),
-            mpp=tuple(float(f(known)) for f in (np.min, np.median, np.max)) if len(known) else None,
+            mpp=tuple(map(float, (mpp.min(), np.median(mpp), mpp.max()))) if len(mpp) else None,
+            detail=tuple(map(float, (detail.min(), detail.max()))) if len(mpp) else None,
             pitch=_pitch(X),
             hexagonal=odd is not None and len(X) > 1 and len(np.unique(odd)) == 1,
             colours=_colours(X),
@@ -87,25 +94,31 @@ class TrainingPatches:
         Warns
         -----
         UserWarning
-            From 1.25 times on.
+            From 1.25 times on; or if patches are cut from images of 1.5 times another resolution,
+            and so are more blurred, or sharper, than any of the fit.
         """
         if self.mpp is None or not isinstance(X, SpotPatches):
             return
-        least, _, most = self.mpp
-        ratio = np.nan_to_num(np.maximum(X.patch_mpp / most, least / X.patch_mpp), nan=1.0)
-        row = int(ratio.argmax())
-        if ratio[row] < WARNED_RATIO:
-            return
-        trained = f"{least:.3g}" if least == most else f"{least:.3g} to {most:.3g}"
-        message = (
-            f"the patches of section {str(X.section[row])!r} have {X.patch_mpp[row]:.3g} "
-            f"micrometres per pixel, but those of fit had {trained}: {ratio[row]:.2f} times "
-            f"another scale of tissue. Cut them with patch_size='{self.width_um:.0f}um' and "
-            f"out_px={self.shape[1]}; is mpp= right?"
-        )
-        if ratio[row] >= REFUSED_RATIO:
-            raise ValueError(message)
-        warnings.warn(message, stacklevel=4)
+        row, ratio = _farthest(X.patch_mpp, self.mpp)
+        if ratio >= WARNED_RATIO:
+            message = (
+                f"the patches of section {str(X.section[row])!r} have {X.patch_mpp[row]:.3g} "
+                f"micrometres per pixel, but those of fit had {_span(self.mpp)}: {ratio:.2f} times "
+                f"another scale of tissue. Cut them with patch_size='{self.width_um:.0f}um' and "
+                f"out_px={self.shape[1]}; is mpp= right?"
+            )
+            if ratio >= REFUSED_RATIO:
+                raise ValueError(message)
+            warnings.warn(message, stacklevel=4)
+        row, ratio = _farthest(_detail(X), self.detail)
+        if ratio >= SHARPER_RATIO:
+            warnings.warn(
+                f"the image of section {str(X.section[row])!r} shows {_detail(X)[row]:.3g} "
+                f"micrometres per pixel, those of fit showed {_span(self.detail)}: its patches "
+                "are blurred, or sharper, in comparison. Is it the image at full resolution, and "
+                "were those of fit?",
+                stacklevel=4,
+            )
 
     def colour_distance(self, found):
         """How far the colours of an image lie from those of the training sections.
@@ -128,6 +141,22 @@ class TrainingPatches:
         squares = ((self.colours - centre) ** 2).sum(axis=0) + USUAL_SECTIONS * USUAL_SPREAD**2
         spread = np.sqrt(squares / (len(self.colours) - 1 + USUAL_SECTIONS))
         return float(np.sqrt(np.mean(((found - centre) / spread) ** 2)))
+
+
+def _detail(X):
+    """Micrometres per pixel of the patch or of the image, whichever is coarser, (n_spots,)."""
+    return np.fmax(X.patch_mpp, X.mpp)
+
+
+def _farthest(values, known):
+    """The row of the value that lies farthest outside a range, and by which factor."""
+    ratio = np.nan_to_num(np.maximum(values / known[-1], known[0] / values), nan=1.0)
+    return int(ratio.argmax()), float(ratio.max())
+
+
+def _span(known):
+    low, high = f"{known[0]:.3g}", f"{known[-1]:.3g}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _colours(X):

@@ -84,6 +84,15 @@ def test_patches_of_any_scale_seen_in_training_are_silent():
             fitted.transform(cut(mpp))
 
 
+def test_patches_of_a_thumbnail_are_warned_about():
+    sharp, blurred = cut(0.5, "50um"), cut(4.0, "50um")  # 1.6 um/px; enlarged from 4
+    assert TrainingPatches.of(sharp).detail == (50 / 32, 50 / 32)
+    assert TrainingPatches.of(blurred).detail == (4.0, 4.0)
+    for known, new in ((sharp, blurred), (blurred, sharp)):
+        with pytest.warns(UserWarning, match="image at full resolution"):
+            TrainingPatches.of(known).check_scale(new)
+
+
 def test_crops_in_micrometres_agree_whatever_the_slide():
     fitted = TextureFeaturizer(("stain",)).fit(cut(0.5, "50um"))
     with warnings.catch_warnings():
