@@ -62,7 +62,7 @@ def predict_slide(
     patch_size=None,
     out_px=None,
     tissue=find_tissue,
-    min_tissue=0.1,
+    min_tissue=0.25,
     genes=None,
     smooth=None,
     section=None,
@@ -100,7 +100,7 @@ def predict_slide(
     tissue : callable or None, default=find_tissue
         ``tissue(thumbnail)``, with (height, width, 3) uint8 of at most 2,048 px, gives a mask
         (height, width), bool. None: everything is tissue.
-    min_tissue : float, default=0.1
+    min_tissue : float, default=0.25
         Share of a patch that must be tissue for the spot to be predicted.
     genes : array-like of str or None, default=None
         What to keep of the model's genes, in this order. None: all.

@@ -44,7 +44,7 @@ def test_measured_spots_are_on_tissue(shared):
     centres = anndata.read_h5ad(folder / "rep12.h5ad").obsm["spatial"]
     mask = find_tissue(slide.thumbnail())
     spots = SpotGrid(centres, np.zeros((len(centres), 2), int), 200.0, slide.mpp, False)
-    assert on_tissue(spots, mask, slide.size, 150 / slide.mpp, 0.1).mean() > 0.98
+    assert on_tissue(spots, mask, slide.size, 150 / slide.mpp, 0.25).mean() > 0.98
     assert mask.mean() < 0.3  # most of the array is bare
 
 
