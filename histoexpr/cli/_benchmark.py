@@ -87,8 +87,9 @@ Examples:
     help="Side of a patch, such as 224px or 112um.  [default: 224px for her2st, as the papers]",
 )  # fmt: skip
 @click.option(
-    "--jobs", type=int, metavar="N", default=-1, help="Fits at a time, a core each  [default: cores]."
-)
+    "--jobs", type=int, metavar="N", default=-1,
+    help="Fits at a time, a core each.  [default: all cores]",
+)  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), metavar="N", default=0, show_default=True)
 @click.option(
     "--published/--no-published", default=None,
