@@ -12,6 +12,7 @@ _SUBMODULES = {
     "calibration",
     "data",
     "datasets",
+    "exceptions",
     "featurizers",
     "io",
     "methods",

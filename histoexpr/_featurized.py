@@ -7,6 +7,7 @@ from sklearn.utils.validation import validate_data
 
 from ._spots import seeded
 from .data import SpotFeatures, check_images
+from .exceptions import InputError
 from .featurizers import check_featurizer
 
 
@@ -22,7 +23,7 @@ class FeaturizerMixin:
         if self.featurizer is not None:
             return check_images(X)
         if len(getattr(X, "shape", ())) == 4:
-            raise ValueError(
+            raise InputError(
                 f"X holds images, of shape {tuple(X.shape)}, but featurizer=None expects features "
                 "of shape (n_spots, n_features): pass featurizer='densenet121' (or any timm "
                 "name), or put a featurizer before this step."
@@ -46,7 +47,7 @@ class FeaturizerMixin:
             return X
         features = check_array(self.featurizer_.transform(X), input_name="features")
         if len(features) != len(X):
-            raise ValueError(
+            raise InputError(
                 f"featurizer={self.featurizer!r} gave {len(features)} rows of features for "
                 f"{len(X)} images; it must give one for each."
             )

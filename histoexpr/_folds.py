@@ -6,6 +6,7 @@ from sklearn.model_selection import GroupKFold, KFold
 
 from . import _keys
 from ._spots import held_out_groups
+from .exceptions import InputError
 
 
 def training_folds(target, n_splits, seed, spatial=None):
@@ -37,7 +38,7 @@ def training_folds(target, n_splits, seed, spatial=None):
     """
     n_spots = len(target)
     if n_spots < 2:
-        raise ValueError(
+        raise InputError(
             f"n_samples={n_spots}: at least 2 spots are needed, one to learn from and one to "
             "choose settings on."
         )

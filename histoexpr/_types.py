@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from .exceptions import InputError
+
 if TYPE_CHECKING:
     import numpy as np
     import scipy.sparse
@@ -91,7 +93,7 @@ class SpotBatch:
     def __getitem__(self, index) -> SpotBatch:
         if self.edges is not None:
             # A part of a graph is another graph: the nearest spots of a part are others.
-            raise ValueError(
+            raise InputError(
                 "a SpotBatch with edges cannot be indexed, because edges number the spots of the "
                 "whole batch; index it first, then add the edges of the part: "
                 "dataclasses.replace(batch[index], edges=spatial_edges(positions[index], k))."

@@ -27,6 +27,7 @@ from .data import (
     split_sections,
     unpack_target,
 )
+from .exceptions import InputError
 from .featurizers import check_featurizer
 from .preprocessing import ExpressionTargetMixin, ExpressionTransformer
 from .retrieval import SpotRetriever, check_retriever
@@ -247,7 +248,7 @@ class RetrievalMixin:
         retriever = check_retriever(self.retriever, self._default_retriever(), len(target))
         if retriever.expression is not None:
             if self._decodes:
-                raise ValueError(
+                raise InputError(
                     f"{type(self).__name__} decodes expression as it was trained on: the "
                     "retriever's own expression= has no place there. Set expression= of the "
                     "method, or predict by retrieval."
@@ -297,7 +298,7 @@ class RetrievalMixin:
 def _check_carries_positions(method, X):
     """Refuse an X that carries no positions, where a section is decoded with its positions."""
     if carried(X, "positions") is None:
-        raise ValueError(
+        raise InputError(
             f"{type(method).__name__} decodes sections with the positions of their spots, but X "
             f"({type(X).__name__}) carries none. Pass SpotPatches, and put scalers and "
             "featurizers into featurizer=make_pipeline(...); or pass SpotFeatures(features, "

@@ -5,6 +5,7 @@ from pathlib import Path
 import joblib
 from sklearn.base import BaseEstimator
 
+from .exceptions import InputError, InputTypeError, MissingFileError
 from .utils import written_aside
 
 
@@ -24,7 +25,7 @@ def save(model, path):
         If ``model`` is not an estimator.
     """
     if not isinstance(model, BaseEstimator):
-        raise TypeError(f"model must be an estimator; got {type(model).__name__}.")
+        raise InputTypeError(f"model must be an estimator; got {type(model).__name__}.")
     with written_aside(path) as aside:
         joblib.dump(model, aside, compress=3)
 
@@ -50,14 +51,14 @@ def load(path):
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no model file at {str(path)!r}; histoexpr.save writes one.")
+        raise MissingFileError(f"no model file at {str(path)!r}; histoexpr.save writes one.")
     try:
         model = joblib.load(path)
     except Exception as error:
-        raise ValueError(
+        raise InputError(
             f"{str(path)!r} is no readable model ({type(error).__name__}: {error}); it may be cut "
             "short, or written by other versions of the packages."
         ) from error
     if not isinstance(model, BaseEstimator):
-        raise ValueError(f"{str(path)!r} holds a {type(model).__name__}, not an estimator.")
+        raise InputError(f"{str(path)!r} holds a {type(model).__name__}, not an estimator.")
     return model

@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A file imports only from what stands before its own place.
 LAYERS = (
-    "_version _keys _types utils data nn preprocessing metrics featurizers training retrieval "
+    "_version exceptions _keys _types utils data nn preprocessing metrics featurizers training retrieval "
     "datasets _spots _folds _featurized base calibration methods io model_selection plotting "
     "slides report cli testing"
 ).split()

@@ -4,6 +4,8 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from ..exceptions import InputError
+
 _LEVELS = 401
 
 
@@ -87,7 +89,7 @@ class ConformalIntervals(BaseEstimator):
         """
         check_is_fitted(self)
         if not 0 < coverage < 1:
-            raise ValueError(f"coverage must lie between 0 and 1, e.g. 0.9; got {coverage!r}.")
+            raise InputError(f"coverage must lie between 0 and 1, e.g. 0.9; got {coverage!r}.")
         # One spot more than there are: the one to be predicted.
         tail = (1 - coverage) / 2 * (1 + 1 / self.n_spots_) - 1 / self.n_spots_
         low = np.searchsorted(self.levels_, max(tail, 0.0) + 1e-12, side="right") - 1

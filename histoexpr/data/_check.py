@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils.validation import _num_samples
 
 from .. import _keys
+from ..exceptions import InputError
 from . import _patch_checks as checks
 from ._features import SpotFeatures
 from ._patches import SpotPatches
@@ -37,10 +38,10 @@ def check_images(X, patch_shape=None):
     if not isinstance(X, SpotPatches):
         X = checks.check_patch_array(X)
     elif len(X) == 0:
-        raise ValueError("X holds no spots (a SpotPatches of length 0).")
+        raise InputError("X holds no spots (a SpotPatches of length 0).")
     found = tuple(X.shape[1:3])
     if patch_shape not in (None, found):
-        raise ValueError(
+        raise InputError(
             f"the patches are {found[0]} x {found[1]} px, but fit saw {patch_shape[0]} x "
             f"{patch_shape[1]} px: their scale would differ. Cut them with the same patch_size "
             "and out_px."
@@ -100,7 +101,7 @@ def check_same_spots(X, target):
     """
     n_spots = _num_samples(X)
     if n_spots != len(target):
-        raise ValueError(
+        raise InputError(
             f"X has {n_spots} spots and y has {len(target)}: row i of both must be the same "
             "spot. Subset both with the same index before fit or score."
         )
@@ -111,12 +112,12 @@ def check_same_spots(X, target):
         if name == _keys.SECTION and set(of_X.tolist()) == {checks.ONE_SECTION}:
             if len(np.unique(of_target)) == 1:
                 continue  # patches of one section may go without its name
-            raise ValueError(
+            raise InputError(
                 f"X names no sections, but y.obs has {len(np.unique(of_target))}: give the "
                 "SpotPatches section=, so that a section is seen as one."
             )
         row = np.flatnonzero((of_X != of_target).reshape(n_spots, -1).any(axis=1))[0]
-        raise ValueError(
+        raise InputError(
             f"the rows of X and y are not the same spots: row {row} has {name} {of_X[row]} in X "
             f"and {of_target[row]} in y.obs. Subset and order both alike."
         )

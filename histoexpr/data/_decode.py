@@ -6,6 +6,8 @@ import warnings
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from ..exceptions import InputError
+
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -35,16 +37,16 @@ def to_rgb(array, what):
             "u": "scale it to 0..255 and pass .astype('uint8')",
             "i": "scale it to 0..255 and pass .astype('uint8')",
         }.get(array.dtype.kind, "pass the 8-bit colour image")
-        raise ValueError(f"{what} must have dtype uint8, 0 to 255; got {array.dtype}: {hint}.")
+        raise InputError(f"{what} must have dtype uint8, 0 to 255; got {array.dtype}: {hint}.")
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim < 3 or array.shape[-1] not in (1, 3, 4):
-        raise ValueError(
+        raise InputError(
             f"{what} must have 1 (grey), 3 (RGB) or 4 (RGBA) channels on its last axis; got "
             f"shape {array.shape}. Channels on the first axis? Move them with np.moveaxis."
         )
     if 0 in array.shape[-3:-1]:
-        raise ValueError(f"{what} has no pixels: its shape is {array.shape}.")
+        raise InputError(f"{what} has no pixels: its shape is {array.shape}.")
     if array.shape[-1] == 1:
         return np.repeat(array, 3, axis=-1)
     if array.shape[-1] == 4:
@@ -87,14 +89,14 @@ def read_image(file, path, header_only=False):
             _check_mode(image, repr(path))
             return image.size if header_only else pil_to_rgb(image, repr(path))
     except Image.DecompressionBombError as error:
-        raise ValueError(
+        raise InputError(
             f"{path!r} has more pixels than Pillow opens ({error}). If you trust the file, raise "
             "PIL.Image.MAX_IMAGE_PIXELS, or save it as an uncompressed or deflate TIFF."
         ) from error
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path!r} is not an image that Pillow or tifffile can read.") from error
+        raise InputError(f"{path!r} is not an image that Pillow or tifffile can read.") from error
     except OSError as error:
-        raise ValueError(f"{path!r} cannot be decoded; is it cut short? ({error})") from error
+        raise InputError(f"{path!r} cannot be decoded; is it cut short? ({error})") from error
 
 
 @contextlib.contextmanager
@@ -120,7 +122,7 @@ def _check_mode(image, what):
     depth_16 = any(";16" in str(tile[-1]) for tile in getattr(image, "tile", None) or [])
     if depth_16 or image.mode not in ("L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
         mode = "16-bit" if depth_16 else image.mode
-        raise ValueError(
+        raise InputError(
             f"{what} is of Pillow's mode {mode!r}; an 8-bit grey or colour image is needed. "
             "Scale it to 0..255 and save it as 8-bit RGB."
         )
@@ -145,7 +147,7 @@ def _read_tiff(file, path, header_only):
             order = [list(sizes).index(a) for a in "YXSC" if a in sizes]
             return np.ascontiguousarray(to_rgb(array.transpose(order), repr(path)))
     except tifffile.TiffFileError as error:
-        raise ValueError(f"{path!r} is a broken TIFF file ({error}).") from error
+        raise InputError(f"{path!r} is a broken TIFF file ({error}).") from error
 
 
 def tiff_plane(tiff, path):
@@ -171,7 +173,7 @@ def tiff_plane(tiff, path):
     from tifffile import COMPRESSION, PHOTOMETRIC
 
     if not tiff.series:
-        raise ValueError(f"{path!r} is a broken TIFF file: it holds no image.")
+        raise InputError(f"{path!r} is a broken TIFF file: it holds no image.")
     series, page = tiff.series[0], tiff.pages[0]
     plain = {PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB}
     if page.compression == COMPRESSION.JPEG:
@@ -181,7 +183,7 @@ def tiff_plane(tiff, path):
     sizes = {a: n for a, n in zip(series.axes, series.shape) if n > 1 or a in "YX"}
     stack = set(sizes) - set("YXSC") or {"S", "C"} <= set(sizes)
     if stack or sizes.get("C", 3) != 3:  # 4 separate channels are fluorescence, not RGBA
-        raise ValueError(
+        raise InputError(
             f"{path!r} holds a stack with axes {series.axes} and shape {series.shape}; "
             "one grey, RGB or RGBA plane is needed. Save the H&E plane alone."
         )
@@ -197,4 +199,4 @@ def _decode_series(series, path):
     except Exception as error:  # each codec raises its own type
         if "imagecodecs" in str(error):
             return None
-        raise ValueError(f"{path!r} cannot be decoded; is it cut short? ({error})") from error
+        raise InputError(f"{path!r} cannot be decoded; is it cut short? ({error})") from error

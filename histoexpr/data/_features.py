@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .. import _keys
+from ..exceptions import InputError
 from ._target import check_one_patient_a_section, check_positions
 
 _CARRIED = (_keys.SPATIAL, "positions", _keys.SECTION, _keys.PATIENT)
@@ -51,7 +52,7 @@ class SpotFeatures:
     def __post_init__(self):
         features = np.asarray(self.features)
         if features.ndim != 2:
-            raise ValueError(
+            raise InputError(
                 f"features must have shape (n_spots, n_features); got {features.shape}."
             )
         object.__setattr__(self, "features", features)
@@ -61,7 +62,7 @@ class SpotFeatures:
                 continue
             values = np.asarray(values)
             if len(values) != len(features):
-                raise ValueError(
+                raise InputError(
                     f"{name} has {len(values)} rows, but there are features of {len(features)} "
                     "spots; give one row for each spot."
                 )

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial import Delaunay, QhullError, cKDTree
 
+from ..exceptions import InputError
 from ..utils import name_some
 from ._check import check_images
 from ._patches import SpotPatches
@@ -82,7 +83,7 @@ def finer_grid(images, factor=2, *, max_distance=None):
     _check_has_pixels(images)
     factor = _check_factor(factor)
     if max_distance is not None and not max_distance > 0:
-        raise ValueError(
+        raise InputError(
             f"max_distance must be above 0, in pixels of the section image; got {max_distance!r}."
         )
     nearest, spatial = [np.arange(len(images))], [images.spatial]
@@ -91,7 +92,7 @@ def finer_grid(images, factor=2, *, max_distance=None):
         # Sorted: neither the triangulation nor a tie depends on the order of the spots.
         centres, first = np.unique(images.spatial[rows], axis=0, return_index=True)
         if len(centres) < 2:
-            raise ValueError(
+            raise InputError(
                 f"Section {name!r} has spots at one place only, so there is nothing between "
                 "spots. Drop the section, or give it all of its spots."
             )
@@ -178,7 +179,7 @@ def _check_has_pixels(images):
     else:
         without, what = True, "images are"
     if without:
-        raise ValueError(
+        raise InputError(
             f"{what} patches given as an array: there are no pixels between spots. Build "
             "SpotPatches from the section image, by SpotPatches.from_images or a loader."
         )
@@ -188,7 +189,7 @@ def _check_factor(factor):
     try:
         factor = operator.index(factor)
     except TypeError as error:
-        raise ValueError(f"factor must be a whole number; got {factor!r}.") from error
+        raise InputError(f"factor must be a whole number; got {factor!r}.") from error
     if factor < 1:
-        raise ValueError(f"factor must be at least 1; got {factor}.")
+        raise InputError(f"factor must be at least 1; got {factor}.")
     return factor

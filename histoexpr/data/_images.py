@@ -9,6 +9,7 @@ from collections import OrderedDict
 import numpy as np
 from PIL import Image
 
+from ..exceptions import InputError, InputTypeError, MissingFileError
 from ._decode import pil_to_rgb, read_image, to_rgb
 
 CACHE_LIMIT_VARIABLE = "HISTOEXPR_IMAGE_CACHE_GB"
@@ -133,7 +134,7 @@ class FileImage(SectionImage):
                 " A pickled SpotPatches carries the path of its images, not their pixels: put the "
                 "file there, or build the SpotPatches anew."
             )
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"There is no section image at {self.path!r}.{moved if self._checksum else ''}"
             ) from error
 
@@ -152,7 +153,7 @@ class FileImage(SectionImage):
         else:
             changed = self._checksum != found
         if changed:
-            raise ValueError(
+            raise InputError(
                 f"The section image {self.path!r} has changed since its SpotPatches was built. "
                 "Put the old file back, or build the SpotPatches anew."
             )
@@ -208,7 +209,7 @@ def open_section_image(image):
         return ArrayImage(pil_to_rgb(image, "the PIL image"))
     if hasattr(image, "__array__"):
         return ArrayImage(np.asarray(image))
-    raise TypeError(
+    raise InputTypeError(
         f"A section image must be an array, a PIL image or a path; got {type(image).__name__}."
     )
 
@@ -282,7 +283,7 @@ class _PixelCache:
         try:
             limit = float(os.environ.get(CACHE_LIMIT_VARIABLE, _DEFAULT_CACHE_GB)) * 2**30
         except ValueError as error:
-            raise ValueError(
+            raise InputError(
                 f"{CACHE_LIMIT_VARIABLE} must be a number of GiB; got "
                 f"{os.environ[CACHE_LIMIT_VARIABLE]!r}."
             ) from error

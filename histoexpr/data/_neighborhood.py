@@ -4,6 +4,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
+from ..exceptions import InputError
+
 _REACH = 3.0  # standard deviations; what lies beyond weighs less than 1.2 % of the centre
 
 
@@ -53,7 +55,7 @@ def neighborhood(spatial, section=None, sigma=1.0, itself=True):
     """
     spatial = np.asarray(spatial, dtype=np.float64)
     if not np.isfinite(spatial).all():
-        raise ValueError("spatial holds NaN or infinite coordinates; neighbours need places.")
+        raise InputError("spatial holds NaN or infinite coordinates; neighbours need places.")
     section = np.zeros(len(spatial)) if section is None else np.asarray(section)
     rows, columns, weights = [np.arange(len(spatial))], [np.arange(len(spatial))], []
     weights.append(np.full(len(spatial), 1.0 if itself else np.finfo(np.float64).tiny))

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from .. import _keys
+from ..exceptions import InputError
 from ..utils import name_some
 from ._decode import to_rgb
 from ._images import SectionImage, open_section_image
@@ -19,24 +20,24 @@ def check_patch_array(patches):
     try:
         patches = np.asarray(patches)
     except ValueError as error:  # numpy's "inhomogeneous shape"
-        raise ValueError(
+        raise InputError(
             f"The patches differ in size or channel count ({error}); all must have one shape."
         ) from error
     if patches.dtype == object:
-        raise ValueError(
+        raise InputError(
             "images must be a SpotPatches or a uint8 array of shape (n_spots, height, width, 3); "
             "got objects. Patches of different size? Bring them to one size first."
         )
     if patches.ndim == 3 and patches.shape[-1] not in (1, 3, 4):
         patches = patches[..., None]  # grey
     if patches.ndim != 4:
-        raise ValueError(
+        raise InputError(
             "images must be a SpotPatches or a uint8 array of shape (n_spots, height, width, 3); "
             f"got an array of shape {patches.shape}. A single patch is passed as patch[None]; "
             "features, (n_spots, n_features), go to a method with featurizer=None."
         )
     if len(patches) == 0:
-        raise ValueError(f"X holds no patches: its shape is {patches.shape}.")
+        raise InputError(f"X holds no patches: its shape is {patches.shape}.")
     return to_rgb(patches, "the array of patches")
 
 
@@ -45,30 +46,30 @@ def match_sections(images, section, n_spots):
     if not isinstance(images, dict):
         names = check_names(section, n_spots, _keys.SECTION, default=ONE_SECTION)
         if len(np.unique(names)) > 1:
-            raise ValueError(
+            raise InputError(
                 f"The spots are of sections {name_some(np.unique(names))}, but one image was "
                 "given; pass a dict of section to image."
             )
         return {str(names[0]): open_section_image(images)}, names
     keys = [str(key) for key in images]
     if not keys or len(set(keys)) < len(keys):
-        raise ValueError(
+        raise InputError(
             f"images must name each section once; got {name_some(keys) or 'an empty dict'}."
         )
     if section is None and len(keys) > 1:
-        raise ValueError(
+        raise InputError(
             f"images holds {len(keys)} sections; say with section= which spot is of which."
         )
     names = check_names(section, n_spots, _keys.SECTION, default=keys[0])
     without_image = sorted(set(names.tolist()) - set(keys))
     if without_image:
-        raise ValueError(
+        raise InputError(
             f"There are spots of section {name_some(without_image)}, but images holds only "
             f"{name_some(keys)}."
         )
     without_spots = [key for key in keys if key not in set(names.tolist())]
     if without_spots:
-        raise ValueError(
+        raise InputError(
             f"Section {name_some(without_spots)} is empty: it has an image but no spots. Leave "
             "it out of images, or check the section names of the spots."
         )
@@ -79,15 +80,15 @@ def check_spatial(spatial, n_spots=None):
     """Spot centres as a float64 copy of shape (n_spots, 2), finite, at least one."""
     spatial = np.array(spatial, dtype=np.float64)
     if len(spatial) == 0:
-        raise ValueError("spatial holds no spots: the section is empty, nothing can be cut.")
+        raise InputError("spatial holds no spots: the section is empty, nothing can be cut.")
     if spatial.ndim != 2 or spatial.shape[1] != 2 or n_spots not in (None, len(spatial)):
-        raise ValueError(
+        raise InputError(
             f"spatial must have shape ({'n_spots' if n_spots is None else n_spots}, 2), (x, y) "
             f"in pixels a spot; got {spatial.shape}."
         )
     bad = ~np.isfinite(spatial).all(axis=1)
     if bad.any():
-        raise ValueError(
+        raise InputError(
             f"{int(bad.sum())} spots have a NaN or infinite centre, the first at row "
             f"{int(np.flatnonzero(bad)[0])}. Drop them from spatial and from adata."
         )
@@ -100,7 +101,7 @@ def check_centres(spatial, mine, name, image):
     outside = mine & ((spatial < 0) | (spatial >= (width, height))).any(axis=1)
     if outside.any():
         row = int(np.flatnonzero(outside)[0])
-        raise ValueError(
+        raise InputError(
             f"{int(outside.sum())} of {int(mine.sum())} spots of section {name!r} have their "
             f"centre outside the image ({width} px wide, {height} px high), the first at row "
             f"{row}: (x, y) = {tuple(spatial[row].tolist())}. Are they in pixels of another "
@@ -112,24 +113,24 @@ def crop_sizes(patch_size, mpp, section):
     """Side of each spot's square in pixels of its section image."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(px|um|µm|μm)\s*", str(patch_size))
     if match is None:
-        raise ValueError(
+        raise InputError(
             f"patch_size={patch_size!r} must be a number with its unit: '224px' or '155um'."
         )
     number, unit = float(match[1]), match[2]
     if unit == "px":
         if number != int(number) or number < 1:
-            raise ValueError(f"patch_size={patch_size!r} must be whole pixels, at least 1.")
+            raise InputError(f"patch_size={patch_size!r} must be whole pixels, at least 1.")
         return np.full(len(section), int(number))
     unknown = np.isnan(mpp)
     if unknown.any():
-        raise ValueError(
+        raise InputError(
             f"patch_size={patch_size!r} needs the pixel size of section "
             f"{name_some(np.unique(section[unknown]))}: pass mpp= (micrometres per pixel), or "
             "give patch_size in px."
         )
     sizes = np.floor(number / mpp + 0.5).astype(np.int64)
     if sizes.min() < 1:
-        raise ValueError(
+        raise InputError(
             f"patch_size={patch_size!r} is less than a pixel at {mpp.max():.3g} um/px; is mpp in "
             "micrometres per pixel?"
         )
@@ -144,14 +145,14 @@ def spread_mpp(mpp, section):
     else:
         values = np.asarray(np.nan if mpp is None else mpp, dtype=np.float64)
         if values.shape not in ((), section.shape):
-            raise ValueError(
+            raise InputError(
                 f"mpp must be a number, a dict of section to number, or of shape "
                 f"{section.shape}; got {values.shape}."
             )
         values = np.broadcast_to(values, section.shape).copy()
     bad = (values <= 0) | np.isinf(values)
     if bad.any():
-        raise ValueError(f"mpp must be above 0 and finite; got {values[bad][0]}.")
+        raise InputError(f"mpp must be above 0 and finite; got {values[bad][0]}.")
     return values
 
 
@@ -165,10 +166,10 @@ def check_names(values, n_spots, what, default=None):
         return np.full(n_spots, str(values))
     values = np.asarray(values, dtype=object)
     if values.shape != (n_spots,):
-        raise ValueError(f"{what} must have one name a spot, ({n_spots},); got {values.shape}.")
+        raise InputError(f"{what} must have one name a spot, ({n_spots},); got {values.shape}.")
     missing = pd.isna(values)
     if missing.any():
-        raise ValueError(
+        raise InputError(
             f"{what} is missing for {int(missing.sum())} spots, the first at row "
             f"{int(np.flatnonzero(missing)[0])}; name it for all spots."
         )
@@ -180,9 +181,9 @@ def check_out_px(out_px):
     try:
         size = operator.index(out_px)
     except TypeError as error:
-        raise ValueError(f"out_px must be a whole number of pixels; got {out_px!r}.") from error
+        raise InputError(f"out_px must be a whole number of pixels; got {out_px!r}.") from error
     if size < 1:
-        raise ValueError(f"out_px must be at least 1; got {out_px!r}.")
+        raise InputError(f"out_px must be at least 1; got {out_px!r}.")
     return size
 
 
@@ -191,7 +192,7 @@ def check_fill(fill):
     values = np.asarray(fill)
     whole = values.shape in ((), (3,)) and values.dtype.kind in "iu"
     if not whole or values.min() < 0 or values.max() > 255:
-        raise ValueError(f"fill must be 0 to 255, or three such numbers (RGB); got {fill!r}.")
+        raise InputError(f"fill must be 0 to 255, or three such numbers (RGB); got {fill!r}.")
     return np.broadcast_to(values, 3).astype(np.uint8)
 
 
@@ -230,7 +231,7 @@ def check_one_image_a_section(patches):
             continue
         images = isinstance(first, SectionImage) and isinstance(source, SectionImage)
         if not (images and first.same_as(source)):
-            raise ValueError(
+            raise InputError(
                 f"Section {name!r} stands for two different images, {_name_of(first)} and "
                 f"{_name_of(source)}. Give each section its own name (section=)."
             )

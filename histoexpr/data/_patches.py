@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .. import _keys
+from ..exceptions import InputError
 from ..utils import name_some
 from . import _patch_checks as checks
 from ._images import SectionImage
@@ -217,15 +218,15 @@ class SpotPatches:
         """
         parts = list(parts)
         if not parts:
-            raise ValueError("There is nothing to concatenate: parts is empty.")
+            raise InputError("There is nothing to concatenate: parts is empty.")
         shapes = {part._patch_shape[:2] for part in parts}
         if len(shapes) > 1:
-            raise ValueError(
+            raise InputError(
                 f"The patches differ in size (height, width): {sorted(shapes)}. Build all parts "
                 "with the same out_px."
             )
         if any(part._maps != parts[0]._maps for part in parts):
-            raise ValueError(
+            raise InputError(
                 "The parts are changed by different functions when they are read. Concatenate "
                 "first, then map or transform the whole."
             )
@@ -238,7 +239,7 @@ class SpotPatches:
             values = [getattr(part, name) for part in parts]
             known = [value is not None for value in values]
             if any(known) and not all(known):
-                raise ValueError(
+                raise InputError(
                     f"{name!r} is known for some of the parts only; give it for all or for none."
                 )
             columns[name] = np.concatenate(values) if all(known) else None
@@ -311,7 +312,7 @@ class SpotPatches:
 
     def __array__(self, dtype=None, copy=None):
         if copy is False:
-            raise ValueError(
+            raise InputError(
                 "Unable to avoid copy while creating an array as requested: patches are cut from "
                 "the section image. Use np.asarray(X) or copy=None."
             )
@@ -335,7 +336,7 @@ class SpotPatches:
             spots = replace(self[rows], _maps=self._maps[:depth])
             mapped = np.asarray(function(patches, spots))
             if (mapped.shape, mapped.dtype) != (patches.shape, patches.dtype):
-                raise ValueError(
+                raise InputError(
                     f"{function!r} must return patches like those it is given, {patches.shape} "
                     f"uint8; it returned {mapped.shape} {mapped.dtype}."
                 )

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..exceptions import InputError
+
 
 def split_sections(n_spots, section, positions, max_section_spots):
     """The spots of each section, those of a large one in fixed tiles.
@@ -36,7 +38,7 @@ def split_sections(n_spots, section, positions, max_section_spots):
         rows = np.flatnonzero(names == name)
         if positions is None:
             if len(rows) > max_section_spots:
-                raise ValueError(
+                raise InputError(
                     f"section {str(name)!r} has {len(rows)} spots, more than max_section_spots="
                     f"{max_section_spots}, and no positions to cut it into tiles by; carry "
                     "positions (SpotPatches, adata.obs) or raise max_section_spots."

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 
+from ..exceptions import InputError
 from ..utils import import_optional
 from ._decode import to_rgb
 from ._slides import Slide, square_mpp
@@ -36,7 +37,7 @@ class VendorSlide(Slide):
                 try:
                     self._handle = openslide.OpenSlide(self.path)
                 except openslide.OpenSlideError as error:
-                    raise ValueError(
+                    raise InputError(
                         f"{self.path!r} is no slide that can be read: OpenSlide says {error}. "
                         "TIFF is recognised by its suffix (.tif, .tiff)."
                     ) from error
@@ -51,7 +52,7 @@ class VendorSlide(Slide):
             image = handle.read_region(corner, level, (x1 - x0, y1 - y0))
         except Exception as error:  # OpenSlideError, or ValueError of a region too large
             self._opened_by = None  # after an error OpenSlide reads nothing more from a handle
-            raise ValueError(f"{self.path!r} cannot be decoded: {error}. Is it damaged?") from error
+            raise InputError(f"{self.path!r} cannot be decoded: {error}. Is it damaged?") from error
         return to_rgb(np.asarray(image), repr(self.path))  # what was not scanned is transparent
 
 

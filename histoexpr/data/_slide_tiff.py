@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..exceptions import InputError, MissingPackageError
 from ._decode import tiff_plane, to_rgb
 from ._images import FileImage
 from ._slides import PlainSlide, Slide, square_mpp
@@ -31,7 +32,7 @@ def open_tiff(path):
             mpp = _read_mpp(tiff)
             levels = [_Level.of(level, sizes) for level in series.levels]
     except tifffile.TiffFileError as error:
-        raise ValueError(f"{path!r} is a broken TIFF file ({error}).") from error
+        raise InputError(f"{path!r} is a broken TIFF file ({error}).") from error
     if levels[0].tile_bytes > _MOST_PIECE:
         return PlainSlide(FileImage(path), mpp)
     for level in levels:
@@ -111,7 +112,7 @@ class _Level:
         for page, _ in self.planes:
             ends = np.add(page.dataoffsets, page.databytecounts, dtype=np.int64)
             if len(ends) and ends.max() > length:
-                raise ValueError(
+                raise InputError(
                     f"{path!r} is cut short: {int((ends > length).sum())} of {len(ends)} pieces "
                     "of the image lie beyond its end. Copy or download it again."
                 )
@@ -138,11 +139,11 @@ def _decode(page, index, file, path):
         )
     except Exception as error:  # each codec raises its own type
         if "imagecodecs" in str(error):
-            raise ImportError(
+            raise MissingPackageError(
                 f"{path!r} is compressed ({page.compression.name}); to decode it tifffile needs "
                 "'imagecodecs', which is not installed: pip install 'histoexpr[slides]'."
             ) from error
-        raise ValueError(f"{path!r} cannot be decoded; is it damaged? ({error})") from error
+        raise InputError(f"{path!r} cannot be decoded; is it damaged? ({error})") from error
     return tile[0]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..exceptions import InputError, MissingFileError
 from ._images import FileImage, SectionImage, corner, open_section_image
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
@@ -87,7 +88,7 @@ class Slide(SectionImage):
             If `mpp` is given and the slide's own is not known, or the file cannot be decoded.
         """
         if mpp is not None and self.mpp is None:
-            raise ValueError(unknown_mpp(self.name))
+            raise InputError(unknown_mpp(self.name))
         ratio = 1.0 if mpp is None else _check_mpp(mpp) / self.mpp
         return self._read((x, y, x + width * ratio, y + height * ratio), (width, height), fill)
 
@@ -274,10 +275,10 @@ def _open(path):
         return PlainSlide(open_section_image(path))
     path = os.path.abspath(path)
     if not os.path.exists(path):
-        raise FileNotFoundError(f"There is no slide at {path!r}.")
+        raise MissingFileError(f"There is no slide at {path!r}.")
     if os.path.isdir(path) or os.path.getsize(path) == 0:
         what = "is a folder" if os.path.isdir(path) else "is empty"
-        raise ValueError(f"{path!r} {what}; a slide is a file (of MRXS, the .mrxs beside it).")
+        raise InputError(f"{path!r} {what}; a slide is a file (of MRXS, the .mrxs beside it).")
     suffix = Path(path).suffix.lower()
     if suffix in PLAIN_SUFFIXES:
         return PlainSlide(FileImage(path))
@@ -294,7 +295,7 @@ def _reopen(path, mpp, fingerprint):
     """What a pickle of a slide becomes."""
     slide = _open(path)
     if slide.fingerprint != fingerprint:
-        raise ValueError(
+        raise InputError(
             f"The slide {path!r} has changed since it was opened. Put the old file back, or "
             "build the SpotPatches anew."
         )
@@ -309,7 +310,7 @@ def square_mpp(x, y):
 
 def _check_mpp(mpp):
     if not 0 < mpp < math.inf:
-        raise ValueError(f"mpp must be above 0 and finite, in micrometres per pixel; got {mpp!r}.")
+        raise InputError(f"mpp must be above 0 and finite, in micrometres per pixel; got {mpp!r}.")
     return float(mpp)
 
 
@@ -328,7 +329,7 @@ def check_whole(size, name):
     """Refuse to decode as a whole what would fill the memory."""
     n_bytes = 3 * size[0] * size[1]
     if n_bytes > _MOST_WHOLE:
-        raise ValueError(
+        raise InputError(
             f"{name!r} takes {n_bytes / 1e9:.1f} GB as a whole ({size[0]} x {size[1]} px) and "
             "cannot be read otherwise. Save it as a tiled pyramidal TIFF (e.g. with libvips: "
             "vips tiffsave IN OUT.tif --tile --pyramid --compression jpeg), or read regions."

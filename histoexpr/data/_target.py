@@ -5,6 +5,7 @@ import scipy.sparse
 
 from .. import _keys
 from .._types import SpotTarget
+from ..exceptions import InputError, InputTypeError
 from ..utils import name_some
 
 
@@ -43,7 +44,7 @@ def unpack_target(y, cell_type_key=_keys.CELL_TYPE):
 
 def _unpack_adata(adata, cell_type_key):
     if adata.n_obs == 0 or adata.n_vars == 0:
-        raise ValueError(
+        raise InputError(
             f"adata has {adata.n_obs} spots and {adata.n_vars} genes; at least one of each is "
             "needed. Did a filter or a section name remove everything?"
         )
@@ -51,7 +52,7 @@ def _unpack_adata(adata, cell_type_key):
     _check_unique(genes, "adata.var_names")
     matrix = adata.X
     if matrix is None:
-        raise ValueError("adata.X is empty; it must hold the raw counts.")
+        raise InputError("adata.X is empty; it must hold the raw counts.")
     if hasattr(matrix, "to_memory"):  # backed AnnData
         matrix = matrix.to_memory()
     if scipy.sparse.issparse(matrix):
@@ -73,12 +74,12 @@ def _unpack_adata(adata, cell_type_key):
 
 def _unpack_array(y):
     if scipy.sparse.issparse(y):
-        raise TypeError(
+        raise InputTypeError(
             f"y is a sparse array of type {type(y).__name__}; wrap counts in an AnnData "
             "(anndata.AnnData(counts)) or call .toarray() on expression."
         )
     if y is None:
-        raise ValueError(
+        raise InputError(
             "requires y to be passed, but the target y is None: pass the AnnData of the spots."
         )
     matrix = np.asarray(y)
@@ -86,21 +87,21 @@ def _unpack_array(y):
         try:
             matrix = matrix.astype(np.float64)
         except (TypeError, ValueError) as error:
-            raise TypeError(
+            raise InputTypeError(
                 f"y must be an AnnData or an array of numbers; got {type(y).__name__}."
             ) from error
     if matrix.dtype.kind not in "biuf":
-        raise ValueError(
+        raise InputError(
             f"y must be an AnnData or an array of real numbers; got {type(y).__name__} of dtype "
             f"{matrix.dtype}. Complex data not supported."
         )
     if matrix.ndim not in (1, 2) or matrix.size == 0:
-        raise ValueError(
+        raise InputError(
             f"y must have shape (n_spots, n_genes) or (n_spots,) with at least one of each; "
             f"got {matrix.shape}."
         )
     if not np.isfinite(matrix).all():
-        raise ValueError(
+        raise InputError(
             "Input y contains NaN or infinity: drop or fill those spots before fit."
         )
     one_dimensional = matrix.ndim == 1
@@ -116,7 +117,7 @@ def _unpack_array(y):
 def _check_unique(genes, what):
     names, times = np.unique(genes, return_counts=True)
     if (times > 1).any():
-        raise ValueError(
+        raise InputError(
             f"{what} name {name_some(names[times > 1])} more than once: a gene must have one "
             "column. Sum the columns, or call adata.var_names_make_unique()."
         )
@@ -133,7 +134,7 @@ def _column(obs, key):
 def _sections(obs):
     section = _column(obs, _keys.SECTION)
     if section is not None and (section == _keys.MISSING).any():
-        raise ValueError(
+        raise InputError(
             f"adata.obs[{_keys.SECTION!r}] is missing for {int((section == _keys.MISSING).sum())} "
             f"of {len(obs)} spots: everything is done section by section. Fill it, or drop those "
             "spots."
@@ -148,7 +149,7 @@ def check_one_patient_a_section(section, patient):
     pairs = np.unique(np.column_stack([section, patient]), axis=0)
     names, patients = np.unique(pairs[:, 0], return_counts=True)
     if (patients > 1).any():
-        raise ValueError(
+        raise InputError(
             f"sections {name_some(names[patients > 1])} hold spots of more than one patient: a "
             "section is one piece of tissue. Name sections uniquely, e.g. patient + section."
         )
@@ -159,7 +160,7 @@ def _positions(obs):
     if not present:
         return None
     if len(present) == 1:
-        raise ValueError(
+        raise InputError(
             f"adata.obs has {present[0]!r} alone; grid positions need both "
             f"{_keys.ARRAY_COL!r} and {_keys.ARRAY_ROW!r} (drop both if they are not known)."
         )
@@ -188,16 +189,16 @@ def check_positions(positions, n_spots):
     try:
         values = np.asarray(positions, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"positions must be whole numbers; got others ({error}).") from error
+        raise InputError(f"positions must be whole numbers; got others ({error}).") from error
     if values.shape != (n_spots, 2):
-        raise ValueError(
+        raise InputError(
             f"positions must have shape ({n_spots}, 2), (array_col, array_row) a spot; "
             f"got {values.shape}."
         )
     bad = ~np.isfinite(values) | (values < 0) | (values != np.round(values))
     if bad.any():
         row = int(np.flatnonzero(bad.any(axis=1))[0])
-        raise ValueError(
+        raise InputError(
             f"positions must be whole numbers of at least 0; {int(bad.any(axis=1).sum())} spots "
             f"are not, the first at row {row}: {values[row].tolist()}. Shift or round the grid "
             "coordinates, or drop those spots."

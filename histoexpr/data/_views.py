@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..exceptions import InputError
 from ._patches import SpotPatches
 
 
@@ -30,13 +31,13 @@ def field_of_view(images, factor):
         them to see.
     """
     if not factor > 0:
-        raise ValueError(f"the field of view must be a positive multiple; got {factor!r}.")
+        raise InputError(f"the field of view must be a positive multiple; got {factor!r}.")
     if factor == 1:
         return images
     if not isinstance(images, SpotPatches) or len(images.section_images) < len(
         np.unique(images.section)
     ):
-        raise ValueError(
+        raise InputError(
             f"a field of view of {factor:g} times the patch needs the section images around the "
             "patches, but X holds patches that are cut already. Build X with "
             "SpotPatches.from_images (as the readers do), or ask for fields_of_view=(1,)."

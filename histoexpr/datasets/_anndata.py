@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import _keys
 from ..data import open_slide
+from ..exceptions import InputError, InputTypeError
 from ..utils import name_some
 from ._section import (
     OUT_PX,
@@ -70,10 +71,10 @@ def from_anndata(
         path = existing(adata, "h5ad file")
         adata, name = read_h5ad(path), path.stem
     if not isinstance(adata, anndata.AnnData):
-        raise TypeError(f"adata must be an AnnData or a path; got {type(adata).__name__}.")
+        raise InputTypeError(f"adata must be an AnnData or a path; got {type(adata).__name__}.")
     section = section or _one(adata, _keys.SECTION) or name or "0"
     if _keys.SPATIAL not in adata.obsm:
-        raise ValueError(
+        raise InputError(
             f"section {section!r}: adata has no obsm[{_keys.SPATIAL!r}], the (x, y) of its spots "
             f"in pixels of the image; it has {name_some(adata.obsm) or 'none'}."
         )
@@ -100,7 +101,7 @@ def _one(adata, key):
         return None
     names = adata.obs[key].dropna().unique()
     if len(names) > 1:
-        raise ValueError(
+        raise InputError(
             f"adata.obs[{key!r}] names {len(names)}: {name_some(names)}. Pass one section at a "
             "time, each with its image, and put them together with join_sections."
         )

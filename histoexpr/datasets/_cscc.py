@@ -5,6 +5,7 @@ import re
 import pandas as pd
 
 from .. import _keys
+from ..exceptions import InputError, MissingFileError
 from ..utils import name_some
 from ._join import read_sections
 from ._legacy_st import join_spots
@@ -72,13 +73,13 @@ def _choose(root, sections):
     matches = (pattern.fullmatch(path.name) for path in root.rglob("[!.]*_stdata.tsv*"))
     found = sorted({match[1] for match in matches if match})
     if not found:
-        raise FileNotFoundError(f"There are no count tables in {str(root)!r}: {_LAYOUT}.")
+        raise MissingFileError(f"There are no count tables in {str(root)!r}: {_LAYOUT}.")
     if sections is None:
         return found
     names = [sections] if isinstance(sections, str) else [str(name) for name in sections]
     unknown = [name for name in names if name not in found]
     if unknown or not names:
-        raise ValueError(
+        raise InputError(
             f"There is no section {name_some(unknown) or 'in an empty list'}; there are "
             f"{', '.join(found)}."
         )
@@ -110,9 +111,9 @@ def _find(root, *patterns):
     if not found:
         packed = list(root.rglob(f"{patterns[0]}.gz"))
         hint = f" Unpack {packed[0].name!r} first (gunzip)." if packed else ""
-        raise FileNotFoundError(f"There is no {patterns[0]} in {str(root)!r}: {_LAYOUT}.{hint}")
+        raise MissingFileError(f"There is no {patterns[0]} in {str(root)!r}: {_LAYOUT}.{hint}")
     if len(found) > 1:
-        raise ValueError(
+        raise InputError(
             f"{str(root)!r} holds {len(found)} files for {patterns[0]}: "
             f"{name_some(path.name for path in found)}; leave one there."
         )

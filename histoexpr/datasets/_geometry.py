@@ -8,6 +8,7 @@ from PIL import Image
 from scipy.spatial import cKDTree
 
 from ..data._decode import pil_to_rgb
+from ..exceptions import InputError
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def visium_scale(positions, spatial):
 def check_scale(mpp, measured, section, what):
     """Refuse a pixel size that contradicts the one measured on the grid."""
     if abs(np.log(mpp / measured)) > _SAME_SCALE:
-        raise ValueError(
+        raise InputError(
             f"section {section!r}: {what}, mpp would be {measured:.4g} um/px; but it is given as "
             f"{mpp:.4g}. Is mpp that of another resolution, or are the centres in pixels of "
             f"another image (hires for full resolution: factor {measured / mpp:.3g})?"
@@ -79,7 +80,7 @@ def check_scale(mpp, measured, section, what):
 def check_one_grid(spread, section):
     """Refuse spots whose pixels do not follow their grid positions."""
     if spread > _ONE_GRID:
-        raise ValueError(
+        raise InputError(
             f"section {section!r}: the pixel positions of the spots do not lie on their array "
             f"positions (the scale varies by {spread:.0%}). Are rows shifted against barcodes, or "
             "columns exchanged? Take tissue_positions as Space Ranger wrote it."
@@ -153,7 +154,7 @@ def check_on_image(spatial, positions, image, section, elsewhere=None):
     inside = {what: where for what, where in elsewhere.items() if _inside(where, image).all()}
     outside = ~_inside(spatial, image)
     if outside.any():
-        raise ValueError(
+        raise InputError(
             f"{int(outside.sum())} of {len(spatial)} spots of section {section!r} have their "
             f"centre outside the image ({image.size[0]} px wide, {image.size[1]} px high), the "
             f"first at (x, y) = {tuple(spatial[outside.argmax()].tolist())}. "
@@ -173,7 +174,7 @@ def _check_tissue(spatial, mirrored, image, section, elsewhere):
     best = max(there, key=there.get, default=None)
     gain = there[best] - here if best else 0.0
     if gain > (0.02 if mirrored and best == _EXCHANGE else 0.2):
-        raise ValueError(
+        raise InputError(
             f"The spots of section {section!r} lie on the tissue if you {best}: then "
             f"{there[best]:.2f} of the image is paler than under them, as given {here:.2f}"
             + (", and their grid is mirrored" if mirrored else "")
@@ -226,7 +227,7 @@ def _thumbnail(image):
                 picture.draft("RGB", (_THUMBNAIL_PX, _THUMBNAIL_PX))
                 return pil_to_rgb(picture, image.name)
     except OSError as error:
-        raise ValueError(
+        raise InputError(
             f"{image.path!r} cannot be decoded; is it cut short? ({error})"
         ) from error
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from .. import _keys
 from ..data import SpotPatches
+from ..exceptions import InputError, MissingFileError
 from ..utils import name_some
 from ._legacy_st import by_position, join_spots, key_of
 from ._section import make_section
@@ -78,7 +79,7 @@ def load_her2st(root, sections=None, patch_size="155um", out_px=224, *, fill=255
     tumor-associated cell type interactions", Nature Communications 12, 6012 (2021).
     """
     if join not in ("outer", "inner"):
-        raise ValueError(f"join must be 'outer' or 'inner'; got {join!r}.")
+        raise InputError(f"join must be 'outer' or 'inner'; got {join!r}.")
     root = Path(root)
     names = _choose_sections(root, sections)
     parts, images, mpp = [], {}, {}
@@ -88,7 +89,7 @@ def load_her2st(root, sections=None, patch_size="155um", out_px=224, *, fill=255
         parts.append(part)
     adata = anndata.concat(parts, join=join, fill_value=0)
     if adata.n_vars == 0:
-        raise ValueError(f"Sections {name_some(names)} have no gene in common; use join='outer'.")
+        raise InputError(f"Sections {name_some(names)} have no gene in common; use join='outer'.")
     for key in (_keys.SECTION, _keys.PATIENT, _keys.CELL_TYPE, _keys.DOMAIN):
         adata.obs[key] = adata.obs[key].astype("category")
     patches = SpotPatches.from_images(
@@ -130,15 +131,15 @@ def _choose_sections(root, sections):
     folder = root / "data" / "ST-cnts"
     found = sorted({path.name.split(".")[0] for path in folder.glob("[!.]*.tsv*")})
     if not found:
-        raise FileNotFoundError(f"There are no count tables in {str(folder)!r}: {_LAYOUT}.")
+        raise MissingFileError(f"There are no count tables in {str(folder)!r}: {_LAYOUT}.")
     if sections is None:
         return found
     names = [sections] if isinstance(sections, str) else [str(name) for name in sections]
     unknown = [name for name in names if name not in found]
     if unknown:
-        raise ValueError(f"There is no section {name_some(unknown)}; there are {', '.join(found)}.")
+        raise InputError(f"There is no section {name_some(unknown)}; there are {', '.join(found)}.")
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"sections must name each section once; got {names}.")
+        raise InputError(f"sections must name each section once; got {names}.")
     return names
 
 
@@ -166,9 +167,9 @@ def _find_image(root, name):
     folder = root / "data" / "ST-imgs" / name[0] / name
     found = sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in _IMAGE_SUFFIXES)
     if not found:
-        raise FileNotFoundError(f"There is no image in {str(folder)!r}: {_LAYOUT}.")
+        raise MissingFileError(f"There is no image in {str(folder)!r}: {_LAYOUT}.")
     if len(found) > 1:
-        raise ValueError(
+        raise InputError(
             f"{str(folder)!r} holds {len(found)} images, {name_some(p.name for p in found)}; "
             "leave the H&E image of the section there alone."
         )
@@ -212,4 +213,4 @@ def _read_table(folder, file, **kwargs):
     for path in (folder / f"{file}.gz", folder / file):
         if path.is_file():
             return pd.read_csv(path, sep="\t", **kwargs)
-    raise FileNotFoundError(f"There is no {file} or {file}.gz in {str(folder)!r}: {_LAYOUT}.")
+    raise MissingFileError(f"There is no {file} or {file}.gz in {str(folder)!r}: {_LAYOUT}.")

@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import _keys
 from ..data import open_slide
+from ..exceptions import InputError, MissingFileError
 from ..utils import name_some
 from ._geometry import visium_scale
 from ._join import read_sections
@@ -88,7 +89,7 @@ def load_hest(
     analysis", NeurIPS Datasets and Benchmarks (2024).
     """
     if source not in ("auto", "patches", "slide"):
-        raise ValueError(f"source must be 'auto', 'patches' or 'slide'; got {source!r}.")
+        raise InputError(f"source must be 'auto', 'patches' or 'slide'; got {source!r}.")
     root = existing(root, "folder of HEST samples")
     cut = {"patch_size": patch_size, "out_px": out_px, "fill": fill}
     patients = patient or {}
@@ -107,13 +108,13 @@ def hest_job(path, section, **options):
 def _choose(root, ids):
     found = sorted(path.stem for path in root.glob("st/[!.]*.h5ad"))
     if ids is None and not found:
-        raise FileNotFoundError(f"There are no samples in {str(root)!r}: it must hold {_LAYOUT}.")
+        raise MissingFileError(f"There are no samples in {str(root)!r}: it must hold {_LAYOUT}.")
     if ids is None:
         return found
     names = [ids] if isinstance(ids, str) else [str(name) for name in ids]
     unknown = [name for name in names if name not in found]
     if unknown or not names:
-        raise ValueError(
+        raise InputError(
             f"There is no sample {name_some(unknown) or 'in an empty list'} in "
             f"{str(root / 'st')!r}; there are {name_some(found) or 'none'}."
         )
@@ -125,7 +126,7 @@ def _read_hest(root, section, *, patient=None, source="auto", **cut):
     adata = read_h5ad(existing(root / f"st/{section}.h5ad", f"table of spots ({_LAYOUT})"))
     adata = with_unique_genes(adata, section)
     if _keys.SPATIAL not in adata.obsm:
-        raise ValueError(f"sample {section!r}: its h5ad has no obsm[{_keys.SPATIAL!r}].")
+        raise InputError(f"sample {section!r}: its h5ad has no obsm[{_keys.SPATIAL!r}].")
     meta = _metadata(root, section)
     patient = patient if is_named(patient) else meta.get(_keys.PATIENT)
     patches = root / f"patches/{section}.h5"
@@ -152,7 +153,7 @@ def _from_patches(path, adata, meta, section, patient, cut):
         with h5py.File(path) as file:
             lacking = [key for key in ("img", "barcode", "coords") if key not in file]
             if lacking:
-                raise ValueError(f"{str(path)!r} lacks {name_some(lacking)}; it has {list(file)}.")
+                raise InputError(f"{str(path)!r} lacks {name_some(lacking)}; it has {list(file)}.")
             attrs = {**file.attrs, **file["coords"].attrs, **file["img"].attrs}
             barcodes = [v.decode() if isinstance(v, bytes) else v for v in file["barcode"][:].flat]
             rows, spots = join_barcodes(barcodes, adata.obs_names, section, "the h5ad")
@@ -160,7 +161,7 @@ def _from_patches(path, adata, meta, section, patient, cut):
             patches = images[:] if len(rows) == len(images) else images[rows]
             corners = file["coords"][:][rows]
     except OSError as error:
-        raise ValueError(f"{str(path)!r} cannot be read; is it cut short? ({error})") from error
+        raise InputError(f"{str(path)!r} cannot be read; is it cut short? ({error})") from error
     adata = adata[spots]
     side = _source_side(attrs, patches.shape[2])
     _check_corners(corners, adata.obsm[_keys.SPATIAL], side, section)
@@ -190,7 +191,7 @@ def _check_corners(corners, spatial, side, section):
     offsets = [corners + side / 2 - spatial, corners[:, ::-1] - spatial]
     if min(np.median(np.abs(offset)) for offset in offsets) > max(2.0, side / 20):
         found = np.median(offsets[0], axis=0)
-        raise ValueError(
+        raise InputError(
             f"sample {section!r}: its patches are not centred on its spots, but off by "
             f"{found.round(1).tolist()} px (x, y; median). coords must be top left corners, "
             f"{side / 2:g} px from the centre, and obsm[{_keys.SPATIAL!r}] centres, both (x, y) in "
@@ -206,7 +207,7 @@ def _pixel_size(adata, meta, attrs, of_slide, section):
     for value in (*stated, measured, of_slide):
         if value is not None and float(value) > 0:
             return float(value)
-    raise ValueError(
+    raise InputError(
         f"sample {section!r}: how many micrometres a pixel is stands neither in its patches' "
         f"attributes nor in metadata/{section}.json (pixel_size_um_estimated). Write it there."
     )
@@ -219,4 +220,4 @@ def _metadata(root, section):
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(f"{str(path)!r} is not JSON ({error}).") from error
+        raise InputError(f"{str(path)!r} is not JSON ({error}).") from error

@@ -7,6 +7,7 @@ import pandas as pd
 
 from .. import _keys
 from ..data import SpotPatches
+from ..exceptions import InputError
 from ..utils import name_some
 from ._section import with_categories
 
@@ -43,7 +44,7 @@ def join_sections(sections, *, genes="intersection"):
     sections = list(sections)
     check_genes(genes)
     if not sections:
-        raise ValueError("There are no sections to join.")
+        raise InputError("There are no sections to join.")
     parts = [adata for _, adata in sections]
     names = [list(part.obs[_keys.SECTION].unique()) for part in parts]
     check_unique_sections([name for some in names for name in some])
@@ -63,16 +64,16 @@ def check_genes(genes):
     rules = ("intersection", "union")
     panel = not isinstance(genes, str) and hasattr(genes, "__len__")
     if isinstance(genes, str) and genes not in rules or not (isinstance(genes, str) or panel):
-        raise ValueError(f"genes must be 'intersection', 'union' or a list; got {genes!r}.")
+        raise InputError(f"genes must be 'intersection', 'union' or a list; got {genes!r}.")
     if panel and (len(genes) == 0 or len(set(genes)) < len(genes)):
-        raise ValueError("genes must name each gene of the panel once, and at least one.")
+        raise InputError("genes must name each gene of the panel once, and at least one.")
 
 
 def check_unique_sections(names):
     """Refuse a name that stands for two sections."""
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
-        raise ValueError(
+        raise InputError(
             f"Section {name_some(sorted(repeated))} is named more than once: give each its own "
             "name (section=)."
         )
@@ -85,7 +86,7 @@ def _choose_genes(parts, names, genes):
         for other in others:
             first = first.union(other, sort=False) if union else first[first.isin(other)]
         if not len(first) and any(part.n_vars for part in parts):
-            raise ValueError(
+            raise InputError(
                 f"The {len(parts)} sections have no gene in common, e.g. "
                 f"{name_some(parts[0].var_names, 2)} in {names[0][0]!r} and "
                 f"{name_some(parts[-1].var_names, 2)} in {names[-1][0]!r}. Are some names symbols "
@@ -96,7 +97,7 @@ def _choose_genes(parts, names, genes):
         had = set(_everywhere(part))
         lacking = [gene for gene in genes if gene not in had]
         if lacking:
-            raise ValueError(
+            raise InputError(
                 f"section {name_some(some)} lacks {len(lacking)} of the {len(genes)} genes of the "
                 f"panel: {name_some(lacking)}. Leave them out of genes=, or the section out."
             )
@@ -148,7 +149,7 @@ def read_sections(jobs, *, genes, unreadable="raise"):
     """
     check_genes(genes)
     if unreadable not in ("raise", "skip"):
-        raise ValueError(f"unreadable must be 'raise' or 'skip'; got {unreadable!r}.")
+        raise InputError(f"unreadable must be 'raise' or 'skip'; got {unreadable!r}.")
     check_unique_sections([name for name, _ in jobs])
     read, failed = [], {}
     for name, reader in jobs:
@@ -162,7 +163,7 @@ def read_sections(jobs, *, genes, unreadable="raise"):
         reasons = "\n".join(f"  {name}: {error}" for name, error in failed.items())
         summary = f"{len(failed)} of {len(jobs)} sections cannot be read:\n{reasons}"
         if unreadable == "raise" or not read:
-            raise ValueError(summary) from next(iter(failed.values()))
+            raise InputError(summary) from next(iter(failed.values()))
         warnings.warn(f"{summary}\nThe other {len(read)} are returned.", stacklevel=3)
     return join_sections(read, genes=genes)
 
@@ -184,11 +185,11 @@ def per_section(paths, **columns):
     several = isinstance(paths, (list, tuple))
     paths = list(paths) if several else [paths]
     if not paths:
-        raise ValueError("There are no paths: the list is empty.")
+        raise InputError("There are no paths: the list is empty.")
     spread = {}
     for name, value in columns.items():
         listed = several and isinstance(value, (list, tuple))
         if listed and len(value) != len(paths):
-            raise ValueError(f"{name} has {len(value)} entries for {len(paths)} paths.")
+            raise InputError(f"{name} has {len(value)} entries for {len(paths)} paths.")
         spread[name] = list(value) if listed else [value] * len(paths)
     return [{"path": path, **{k: v[i] for k, v in spread.items()}} for i, path in enumerate(paths)]

@@ -9,6 +9,7 @@ import pandas as pd
 import scipy.sparse
 
 from .. import _keys
+from ..exceptions import InputError
 from ..utils import name_some
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def join_spots(counts, spots, name):
     counts = counts[~counts.index.duplicated()]
     joined = counts.index[counts.index.isin(spots.index)]
     if not len(joined):
-        raise ValueError(
+        raise InputError(
             f"Section {name!r} is empty: none of its {n_counts} spots with counts has a position "
             f"among the {n_spots} of its spot file."
         )
@@ -55,7 +56,7 @@ def join_spots(counts, spots, name):
     try:
         matrix = scipy.sparse.csr_matrix(counts.to_numpy(dtype=np.float32))
     except ValueError as error:
-        raise ValueError(f"The counts of section {name!r} are not all numbers: {error}.") from error
+        raise InputError(f"The counts of section {name!r} are not all numbers: {error}.") from error
     pixels = spots[["pixel_x", "pixel_y"]].to_numpy(np.float64)
     measured = {"new_x", "new_y"} <= set(spots.columns)
     grid = spots[["new_x", "new_y"] if measured else ["x", "y"]].to_numpy(np.float64)
@@ -79,7 +80,7 @@ def by_position(table, columns, name):
     """The rows with all of these columns, under ``"{round(x)}x{round(y)}"``."""
     lacking = [column for column in ("x", "y", *columns) if column not in table]
     if lacking:
-        raise ValueError(
+        raise InputError(
             f"A table of section {name!r} lacks the column {name_some(lacking)}; it has "
             f"{name_some(table.columns, most=12)}."
         )
@@ -94,7 +95,7 @@ def key_of(index, name):
     keys = [re.fullmatch(r"(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)", text.strip()) for text in index]
     wrong = [text for text, key in zip(index, keys) if key is None]
     if wrong:
-        raise ValueError(
+        raise InputError(
             f"A table of section {name!r} has rows {name_some(wrong)}; spots are named by their "
             "array position, such as '10x13'."
         )

@@ -9,6 +9,7 @@ import pandas as pd
 
 from .. import _keys
 from ..data._decode import read_image
+from ..exceptions import InputError, MissingFileError
 from ..utils import name_some
 from ._join import read_sections
 from ._section import existing, is_named, join_barcodes, make_section, read_h5ad
@@ -96,12 +97,12 @@ def _read_table(table):
     lacking = [name for name in ("file", "x", "y") if name not in table]
     unknown = [name for name in table if name not in _COLUMNS]
     if lacking:
-        raise ValueError(
+        raise InputError(
             f"The table of patches lacks the column {name_some(lacking)}; it has "
             f"{name_some(table.columns)}{', unknown here' if unknown else ''}."
         )
     if table.empty:
-        raise ValueError("The table of patches has no rows.")
+        raise InputError("The table of patches has no rows.")
     table = table.copy()
     if "barcode" not in table:
         table["barcode"] = [os.path.splitext(os.path.basename(str(f)))[0] for f in table["file"]]
@@ -130,13 +131,13 @@ def _read_patches(folder, table, counts, section, cut):
     table = table.iloc[rows]
     sizes = pd.to_numeric(table["mpp"]).unique()
     if len(sizes) != 1 or not sizes[0] > 0:
-        raise ValueError(
+        raise InputError(
             f"section {section!r}: how many micrometres a pixel of its patches is must be known, "
             "and one number: pass mpp=, or give the table a column mpp."
         )
     patients = [name for name in table[_keys.PATIENT].unique() if is_named(name)]
     if len(patients) > 1:
-        raise ValueError(f"section {section!r} has several patients: {name_some(patients)}.")
+        raise InputError(f"section {section!r} has several patients: {name_some(patients)}.")
     grid = {_keys.ARRAY_COL, _keys.ARRAY_ROW} <= set(table)
     return make_section(
         counts[spots],
@@ -154,7 +155,7 @@ def _read_files(folder, names, section):
     """All patches, uint8 (n, height, width, 3)."""
     missing = [name for name in names if not (folder / str(name)).is_file()]
     if missing:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"section {section!r}: {len(missing)} of {len(names)} patches are not in "
             f"{str(folder)!r}: {name_some(missing, 2)}."
         )
@@ -165,7 +166,7 @@ def _read_files(folder, names, section):
         if patches is None:
             patches = np.empty((len(names), *patch.shape), np.uint8)
         if patch.shape != patches.shape[1:]:
-            raise ValueError(
+            raise InputError(
                 f"section {section!r}: {name!r} is {patch.shape[1]} x {patch.shape[0]} px, but "
                 f"others are {patches.shape[2]} x {patches.shape[1]}; cut all at one size."
             )

@@ -14,6 +14,7 @@ from anndata.utils import make_index_unique
 from .. import _keys
 from ..data import SpotPatches, check_positions, open_slide
 from ..data._patch_checks import check_spatial, crop_sizes
+from ..exceptions import InputError, MissingFileError
 from ..utils import name_some
 from ._geometry import check_on_image, check_scale, grid_positions, visium_scale
 
@@ -102,7 +103,7 @@ def check_cut(shape, mpp, patch_size, out_px, section):
     ``patch_size`` or ``out_px`` None: as they are.
     """
     if out_px is not None and shape != (out_px, out_px):
-        raise ValueError(
+        raise InputError(
             f"the patches of section {section!r} are cut already, {shape[0]} x {shape[1]} px: "
             f"out_px={out_px} cannot be had. Pass out_px={shape[1]}, or cut from the slide."
         )
@@ -110,7 +111,7 @@ def check_cut(shape, mpp, patch_size, out_px, section):
         return
     wanted = crop_sizes(patch_size, np.array([mpp]), np.array([section]))[0]
     if abs(wanted - shape[1]) > 0.02 * shape[1]:
-        raise ValueError(
+        raise InputError(
             f"the patches of section {section!r} are cut already and show {shape[1] * mpp:.4g} um, "
             f"not {patch_size!r}. Pass patch_size='{shape[1] * mpp:.4g}um', or cut from the slide."
         )
@@ -159,7 +160,7 @@ def with_unique_genes(adata, section):
 def with_raw_counts(adata, layer, section):
     """An AnnData with the counts of a layer, or of ``X``, and unique genes; the user's as it is."""
     if layer is not None and layer not in adata.layers:
-        raise ValueError(
+        raise InputError(
             f"section {section!r}: there is no layer {layer!r}; there are "
             f"{name_some(adata.layers) or 'none'}."
         )
@@ -168,7 +169,7 @@ def with_raw_counts(adata, layer, section):
         adata = adata.to_memory() if adata.isbacked else adata
         matrix = adata.X if layer is None else adata.layers[layer]
         if matrix is None:
-            raise ValueError(f"section {section!r}: adata.X is empty; name the layer= of counts.")
+            raise InputError(f"section {section!r}: adata.X is empty; name the layer= of counts.")
         counts = anndata.AnnData(matrix, obs=adata.obs, var=adata.var)
     return with_unique_genes(counts, section)
 
@@ -191,7 +192,7 @@ def join_barcodes(counts, others, section, what):
     left, right = (pd.Index(np.asarray(v, dtype=str)) for v in (counts, others))
     for names, where in ((left, "the counts"), (right, what)):
         if names.has_duplicates:
-            raise ValueError(
+            raise InputError(
                 f"section {section!r}: barcode {name_some(names[names.duplicated()].unique())} "
                 f"stands more than once in {where}. Is it of several sections? Give each its own."
             )
@@ -202,7 +203,7 @@ def join_barcodes(counts, others, section, what):
         found = bare[1].get_indexer(bare[0])
     rows = np.flatnonzero(found >= 0)
     if not len(rows):
-        raise ValueError(
+        raise InputError(
             f"section {section!r} is empty: no barcode of the counts ({name_some(left, 2)}) is "
             f"among those of {what} ({name_some(right, 2)}). Are both of one section?"
         )
@@ -225,7 +226,7 @@ def existing(path, what):
     """A Path, or a FileNotFoundError that says what was looked for."""
     path = Path(os.fspath(path))
     if not path.exists():
-        raise FileNotFoundError(f"There is no {what} at {str(path)!r}.")
+        raise MissingFileError(f"There is no {what} at {str(path)!r}.")
     return path
 
 
@@ -234,7 +235,7 @@ def read_h5ad(path):
     try:
         return anndata.read_h5ad(path)
     except Exception as error:  # h5py and anndata raise many types
-        raise ValueError(
+        raise InputError(
             f"{str(path)!r} cannot be read as AnnData; is it cut short? ({error})"
         ) from error
 
@@ -254,7 +255,7 @@ def image_mpp(mpp, positions, spatial, image, section):
         return measured if mpp is None else float(mpp)
     mpp = image.mpp if mpp is None else float(mpp)
     if mpp is None:
-        raise ValueError(
+        raise InputError(
             f"section {section!r}: how many micrometres a pixel of its image is, neither its spots "
             "nor the file say. Pass mpp=."
         )

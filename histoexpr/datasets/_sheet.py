@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from .. import _keys
+from ..exceptions import InputError
 from ..utils import name_some
 from ._anndata import from_anndata
 from ._cscc import cscc_job
@@ -95,14 +96,14 @@ def _read(sheet):
     unknown = [name for name in table if name not in known]
     lacking = [name for name in (_keys.SECTION, "path") if name not in table]
     if unknown or lacking or table.empty:
-        raise ValueError(
+        raise InputError(
             f"The sheet has {len(table)} rows and the columns {name_some(table.columns, 12)}; it "
             f"needs a row a section, and the columns {_keys.SECTION} and path, and may have "
             f"{', '.join(sorted(known - {_keys.SECTION, 'path'}))}."
         )
     empty = ~(table[_keys.SECTION].map(is_named) & table["path"].map(is_named))
     if empty.any():
-        raise ValueError(
+        raise InputError(
             f"Row {int(empty.to_numpy().argmax()) + 1} of the sheet has no {_keys.SECTION} or path."
         )
     return table, folder
@@ -118,17 +119,17 @@ def _read_row(section, given, folder, cut):
     path = existing(folder / given.pop("path"), f"data of section {section!r}")
     kind = given.pop("format", None) or _format_of(path)
     if kind not in _COLUMNS:
-        raise ValueError(f"format {kind!r} is not known; it must be one of {', '.join(_COLUMNS)}.")
+        raise InputError(f"format {kind!r} is not known; it must be one of {', '.join(_COLUMNS)}.")
     useless = set(given) - _COLUMNS[kind] - {_keys.PATIENT}
     if useless:
-        raise ValueError(
+        raise InputError(
             f"the column {name_some(sorted(useless))} says nothing for the format {kind!r}: leave "
             "its cell empty."
         )
     options = {key: _value(key, value, kind, folder) for key, value in given.items()}
     if kind == "h5ad":
         if "image" not in options:
-            raise ValueError("an h5ad holds no image: name it in the column image.")
+            raise InputError("an h5ad holds no image: name it in the column image.")
         return from_anndata(path, section=section, **options, **cut)
     if kind == "spatialdata":
         return from_spatialdata(path, section=section, **options, **cut)
@@ -151,13 +152,13 @@ def _value(key, value, kind, folder):
         try:
             return float(value)
         except ValueError as error:
-            raise ValueError(f"the column {key} must hold numbers; got {value!r}.") from error
+            raise InputError(f"the column {key} must hold numbers; got {value!r}.") from error
     return value
 
 
 def _read_patches(path, section, options, cut):
     if "table" not in options:
-        raise ValueError("patches need the CSV that names them: give it in the column table.")
+        raise InputError("patches need the CSV that names them: give it in the column table.")
     sizes = {key: cut[key] for key in ("patch_size", "out_px")}
     return patch_jobs(path, section=section, **options, **sizes)[0][1]()
 
@@ -179,7 +180,7 @@ def _format_of(path):
         return "her2st"
     if path.is_dir() and any(path.rglob("*_stdata.tsv*")):
         return "cscc"
-    raise ValueError(
+    raise InputError(
         f"what {str(path)!r} holds is not known: name its format ({', '.join(_COLUMNS)}) in the "
         "column format."
     )

@@ -10,6 +10,7 @@ from PIL import Image
 
 from .. import _keys
 from ..data import open_slide
+from ..exceptions import InputError, MissingFileError
 from ..utils import name_some
 from ._section import existing, join_barcodes, with_unique_genes
 
@@ -39,7 +40,7 @@ def read_scale_factors(outs):
     """The scale factors of a Space Ranger folder, a dict of str to float."""
     path = outs / "spatial/scalefactors_json.json"
     if not path.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"There is no spatial/scalefactors_json.json in {str(outs)!r}: a folder as Space "
             "Ranger writes it (outs/) is needed, with spatial/ beside the counts."
         )
@@ -47,7 +48,7 @@ def read_scale_factors(outs):
         found = json.loads(path.read_text())
         return {k: float(v) for k, v in found.items() if isinstance(v, (int, float))}
     except (ValueError, AttributeError) as error:
-        raise ValueError(f"{str(path)!r} is not a table of scale factors ({error}).") from error
+        raise InputError(f"{str(path)!r} is not a table of scale factors ({error}).") from error
 
 
 def read_positions(outs, section):
@@ -62,7 +63,7 @@ def read_positions(outs, section):
     paths = [outs / f"spatial/{name}" for name in _POSITIONS]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"There is no table of spots in spatial/ of {str(outs)!r}: it is called "
             f"{', '.join(_POSITIONS[:-1])} (Visium) or {_POSITIONS[-1]} (Visium HD)."
         )
@@ -72,7 +73,7 @@ def read_positions(outs, section):
         table = _read_csv(path)
     lacking = [name for name in _COLUMNS if name not in table]
     if lacking:
-        raise ValueError(
+        raise InputError(
             f"{str(path)!r} lacks the column {name_some(lacking)}; it has "
             f"{name_some(table.columns, most=8)}."
         )
@@ -81,7 +82,7 @@ def read_positions(outs, section):
     numbers = table.apply(pd.to_numeric, errors="coerce")
     bad = numbers.isna().any(axis=1)
     if bad.any():
-        raise ValueError(
+        raise InputError(
             f"section {section!r}: {int(bad.sum())} rows of {path.name} are not numbers, the first "
             f"is that of barcode {table.index[bad.argmax()]!r}."
         )
@@ -92,7 +93,7 @@ def _read_parquet(path):
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:  # pyarrow's errors are both
-        raise ValueError(f"{str(path)!r} cannot be read; is it cut short? ({error})") from error
+        raise InputError(f"{str(path)!r} cannot be read; is it cut short? ({error})") from error
 
 
 def _read_csv(path):
@@ -102,7 +103,7 @@ def _read_csv(path):
     if first[0].strip().strip('"') == "barcode":
         return pd.read_csv(path)
     if len(first) != len(_COLUMNS):
-        raise ValueError(
+        raise InputError(
             f"{str(path)!r} has {len(first)} columns and no header; Space Ranger writes six: "
             f"{', '.join(_COLUMNS)}."
         )
@@ -116,7 +117,7 @@ def read_counts(outs, section):
     for kind in ("filtered", "raw"):
         files = sorted(outs.glob(f"*{kind}_feature_bc_matrix.h5"))
         if len(files) > 1:
-            raise ValueError(
+            raise InputError(
                 f"section {section!r}: {str(outs)!r} holds {len(files)} files of counts, "
                 f"{name_some(path.name for path in files)}; leave one section in a folder."
             )
@@ -132,17 +133,17 @@ def read_counts(outs, section):
                 else:
                     counts = scanpy.read_10x_mtx(path, make_unique=False)
         except FileNotFoundError as error:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"section {section!r}: {str(path)!r} is not complete ({error}); matrix.mtx.gz, "
                 "features.tsv.gz and barcodes.tsv.gz are needed, gzipped."
             ) from error
         except Exception as error:  # h5py, scipy and scanpy each raise their own
-            raise ValueError(
+            raise InputError(
                 f"section {section!r}: the counts in {str(path)!r} cannot be read; is the file "
                 f"cut short? ({error})"
             ) from error
         return with_unique_genes(counts, section)
-    raise FileNotFoundError(
+    raise MissingFileError(
         f"There are no counts in {str(outs)!r}: filtered_feature_bc_matrix.h5 or the folder "
         "filtered_feature_bc_matrix/ is needed beside spatial/."
     )
@@ -152,7 +153,7 @@ def spots_under_tissue(counts, table, section):
     """Counts and table of the spots that both have and that lie under tissue, row by row."""
     table = table[table["in_tissue"] == 1]
     if table.empty:
-        raise ValueError(f"section {section!r} is empty: no spot is marked as under tissue.")
+        raise InputError(f"section {section!r} is empty: no spot is marked as under tissue.")
     rows, others = join_barcodes(counts.obs_names, table.index, section, "the spots under tissue")
     return counts[rows], table.iloc[others]
 
@@ -211,11 +212,11 @@ def _scale(image_scale, factors):
     if isinstance(image_scale, str) and image_scale in _PREVIEWS:
         key = f"tissue_{image_scale}_scalef"
         if key not in factors:
-            raise ValueError(f"scalefactors_json.json lacks {key}: pass image_scale as a number.")
+            raise InputError(f"scalefactors_json.json lacks {key}: pass image_scale as a number.")
         return factors[key]
     number = isinstance(image_scale, (int, float)) and not isinstance(image_scale, bool)
     if not number or not 0 < image_scale < np.inf:
-        raise ValueError(
+        raise InputError(
             "image_scale must be 'fullres', 'hires', 'lowres' or the number of image pixels per "
             f"pixel at full resolution; got {image_scale!r}."
         )
@@ -225,10 +226,10 @@ def _scale(image_scale, factors):
 def _preview(outs, image_scale, factors, section):
     kind = "hires" if image_scale == "fullres" else image_scale
     if kind not in _PREVIEWS:
-        raise ValueError(f"image_scale={image_scale!r} is of an image: pass image=.")
+        raise InputError(f"image_scale={image_scale!r} is of an image: pass image=.")
     path = outs / f"spatial/{_PREVIEWS[kind]}"
     if not path.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"section {section!r}: no image was given, and there is no spatial/{_PREVIEWS[kind]} "
             "in its place. Pass image= the H&E that Space Ranger was given (it is not in outs/)"
             + (", or image_scale='lowres'." if (outs / _LOWRES).is_file() else ".")
@@ -272,7 +273,7 @@ def _check_size(slide, full, scale, image_scale, factors, section):
             if kind == "fullres" or f"tissue_{kind}_scalef" in factors
             if abs(found.mean() / _scale(kind, factors) - 1) < _SAME_SIZE
         ]
-        raise ValueError(
+        raise InputError(
             f"section {section!r}: the image is {slide.size[0]} x {slide.size[1]} px, but at "
             f"image_scale={image_scale!r} it would be about {full[0] * scale:.0f} x "
             f"{full[1] * scale:.0f} px. Pass image_scale="

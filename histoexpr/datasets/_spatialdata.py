@@ -10,6 +10,7 @@ import numpy as np
 from .. import _keys
 from ..data import Slide
 from ..data._decode import to_rgb
+from ..exceptions import InputError
 from ..utils import import_optional, name_some
 from ._section import (
     OUT_PX,
@@ -97,7 +98,7 @@ def from_spatialdata(
     elif _keys.SPATIAL in adata.obsm:
         spatial = np.asarray(adata.obsm[_keys.SPATIAL], np.float64)
     else:
-        raise ValueError(
+        raise InputError(
             f"The spots have no place: the table annotates no element of sdata and has no "
             f"obsm[{_keys.SPATIAL!r}]."
         )
@@ -152,7 +153,7 @@ def _read(spatialdata, path):
     try:
         return spatialdata.read_zarr(path)
     except Exception as error:  # zarr, ome-zarr and spatialdata raise many types
-        raise ValueError(f"{str(path)!r} cannot be read as SpatialData ({error}).") from error
+        raise InputError(f"{str(path)!r} cannot be read as SpatialData ({error}).") from error
 
 
 def _only(name, elements, what):
@@ -161,7 +162,7 @@ def _only(name, elements, what):
         return next(iter(elements))
     if name in elements:
         return name
-    raise ValueError(
+    raise InputError(
         f"sdata has {len(elements)} {what}s, {name_some(elements) or 'none'}: "
         + (f"say with {what}= which." if name is None else f"there is no {name!r}.")
     )
@@ -185,7 +186,7 @@ def _shared_system(spatialdata, image, element, system):
     if system is None and len(shared) == 1:
         return shared[0]
     if system not in shared:
-        raise ValueError(
+        raise InputError(
             f"The image and the spots share the coordinate systems {name_some(shared) or 'none'}: "
             "say with coordinate_system= in which they are aligned."
         )
@@ -199,7 +200,7 @@ def _centres(spatialdata, element, instances, region, system):
         centres = spatialdata.get_centroids(element, coordinate_system=system).compute()
     missing = ~instances.isin(centres.index).to_numpy()
     if missing.any():
-        raise ValueError(
+        raise InputError(
             f"{int(missing.sum())} of {len(missing)} spots of the table are not in the region "
             f"{region!r}, e.g. {name_some(instances[missing], 2)} (it has "
             f"{name_some(centres.index, 2)})."

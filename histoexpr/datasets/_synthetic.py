@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 
 from .. import _keys
 from ..data import SpotPatches
+from ..exceptions import InputError
 from ._synthetic_nuclei import ADIPOCYTE, CELL_TYPES, EPITHELIAL, FIBROBLAST, LYMPHOCYTE
 from ._synthetic_tissue import DOMAINS, STATES, draw_look, draw_tissue
 
@@ -182,7 +183,7 @@ def make_spatial_expression(
 def _check_grid(grid):
     values = np.asarray(grid)
     if values.shape != (2,) or values.dtype.kind not in "iu" or values.min() < 2:
-        raise ValueError(
+        raise InputError(
             f"grid must be (rows, columns) of the spot array, whole numbers of at least 2; "
             f"got {grid!r}."
         )

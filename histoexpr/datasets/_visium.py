@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 
+from ..exceptions import InputError
 from ._geometry import (
     VISIUM_PITCH_UM,
     VISIUM_STEP_UM,
@@ -118,7 +119,7 @@ def _read_visium(
 ):
     outs = find_outs(path)
     if (outs / "binned_outputs").is_dir():
-        raise ValueError(f"{str(outs)!r} holds Visium HD (binned_outputs/): use load_visium_hd.")
+        raise InputError(f"{str(outs)!r} holds Visium HD (binned_outputs/): use load_visium_hd.")
     factors = read_scale_factors(outs)
     table = read_positions(outs, section)
     mpp = _full_resolution_mpp(table, factors, mpp, section)
@@ -148,13 +149,13 @@ def _full_resolution_mpp(table, factors, mpp, section):
         check_one_grid(spread, section)
         pitch = VISIUM_PITCH_UM / measured
         if not 0.4 < diameter / pitch < 0.9 and not np.isnan(diameter):
-            raise ValueError(
+            raise InputError(
                 f"section {section!r}: spots lie {pitch:.4g} px apart, but scalefactors_json.json "
                 f"gives them a diameter of {diameter:.4g} px (65 of 100 um are expected). The "
                 "table of spots must be in pixels at full resolution, as Space Ranger writes it."
             )
     if mpp is None and np.isnan(measured):
-        raise ValueError(
+        raise InputError(
             f"section {section!r}: its spots do not tell how many micrometres a pixel is. Pass "
             "mpp=, at full resolution."
         )

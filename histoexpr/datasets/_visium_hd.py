@@ -2,6 +2,7 @@
 
 import logging
 
+from ..exceptions import InputError, MissingFileError
 from ._geometry import check_one_grid, check_scale, grid_scale
 from ._join import per_section, read_sections
 from ._section import OUT_PX, PATCH_SIZE, make_section
@@ -69,7 +70,7 @@ def load_visium_hd(
     bins have patches that nearly coincide: for training, take 16 um or a part of them.
     """
     if not isinstance(bin_size, (int, float)) or bin_size < 8:
-        raise ValueError(
+        raise InputError(
             f"bin_size must be at least 8 (um); got {bin_size!r}. Bins of 2 um hold too few counts."
         )
     rows = per_section(
@@ -112,12 +113,12 @@ def _find_bins(outs, bin_size):
     name = f"square_{int(bin_size):03d}um"
     if outs.name.startswith("square_"):
         if outs.name != name:
-            raise ValueError(f"{str(outs)!r} is not of bin_size={bin_size}: it would be {name}.")
+            raise InputError(f"{str(outs)!r} is not of bin_size={bin_size}: it would be {name}.")
         return outs
     folder = outs / "binned_outputs" / name
     if not folder.is_dir():
         found = sorted(path.name for path in outs.glob("binned_outputs/square_*"))
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"There is no binned_outputs/{name} in {str(outs)!r}; "
             + (f"it holds {', '.join(found)}." if found else "use load_visium if it is not HD.")
         )
@@ -128,7 +129,7 @@ def _full_resolution_mpp(table, factors, mpp, section):
     stated, side = (factors.get(key) for key in ("microns_per_pixel", "bin_size_um"))
     mpp = stated if mpp is None else float(mpp)
     if mpp is None:
-        raise ValueError(
+        raise InputError(
             f"section {section!r}: scalefactors_json.json does not state microns_per_pixel. Pass "
             "mpp=, at full resolution."
         )

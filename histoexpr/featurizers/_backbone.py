@@ -5,6 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..exceptions import InputError
+
 POOLINGS = ("avg", "cls", "cls+mean", "stages")
 _MOST_STAGES = 5  # of networks that give a map after every block, as many, evenly spaced
 
@@ -83,13 +85,13 @@ def _channels_last(model):
 def check_pooling(model, pooling):
     """Refuse a pooling for which a network lacks the class token, or the way to its stages."""
     if pooling == "stages" and not hasattr(model, "forward_intermediates"):
-        raise ValueError(
+        raise InputError(
             f"pooling='stages' needs the maps between the stages, which timm does not give for "
             f"{type(model).__name__}; use pooling='avg' or None."
         )
     token = getattr(model, "has_class_token", getattr(model, "cls_token", None) is not None)
     if pooling in ("cls", "cls+mean") and not token:
-        raise ValueError(
+        raise InputError(
             f"pooling={pooling!r} needs a class token, which {type(model).__name__} does not "
             "have; use pooling='avg' or None."
         )

@@ -2,6 +2,7 @@
 
 from sklearn.base import clone
 
+from ..exceptions import InputTypeError
 from ._timm import TimmFeaturizer
 
 
@@ -29,7 +30,7 @@ def check_featurizer(featurizer):
         return TimmFeaturizer(featurizer)
     transforms = hasattr(featurizer, "fit") and hasattr(featurizer, "transform")
     if isinstance(featurizer, type) or not transforms:
-        raise TypeError(
+        raise InputTypeError(
             "featurizer must be None (X holds features), the name of a timm model such as "
             "'densenet121', or a transformer with fit and transform such as TimmFeaturizer() or "
             f"TextureFeaturizer(); got {featurizer!r}."

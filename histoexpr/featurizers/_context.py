@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from .. import _keys
 from ..data import carried, check_images, field_of_view, neighborhood, reading_order
+from ..exceptions import InputError
 from ..utils import unchanged_on_error
 from ._check import check_featurizer
 
@@ -91,7 +92,7 @@ class ContextFeaturizer(TransformerMixin, BaseEstimator):
         """
         X = check_images(X)
         if not len(self.fields_of_view):
-            raise ValueError("fields_of_view is empty; give at least one, e.g. (1.0, 2.0).")
+            raise InputError("fields_of_view is empty; give at least one, e.g. (1.0, 2.0).")
         with unchanged_on_error(self):
             self.featurizers_ = [
                 check_featurizer(self.featurizer).fit(field_of_view(X, factor))
@@ -226,7 +227,7 @@ class NeighborFeatures(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         spatial = carried(X, _keys.SPATIAL)
         if spatial is None:
-            raise ValueError(
+            raise InputError(
                 f"X ({type(X).__name__}) does not say where its spots are, so they have no "
                 "neighbours: pass SpotPatches or SpotFeatures with spatial=."
             )

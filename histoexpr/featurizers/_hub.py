@@ -5,6 +5,8 @@ import urllib.request
 from concurrent.futures import Future
 from pathlib import Path
 
+from ..exceptions import FileError, MissingFileError
+
 PATIENCE = 10  # seconds until the hub counts as out of reach; its own client retries for 45
 TIMEOUT = 5  # seconds, of one connection
 
@@ -42,7 +44,7 @@ def hub_file(repo, filenames):
         name = _within(PATIENCE, lambda: _first_present(repo, filenames, revision))
         return Path(huggingface_hub.hf_hub_download(repo, name, revision=revision))
     except Exception as error:  # the client's errors share no base class over its versions
-        raise OSError(_why(error, repo)) from error
+        raise FileError(_why(error, repo)) from error
 
 
 def url_file(url):
@@ -61,7 +63,7 @@ def url_file(url):
         try:
             _within(PATIENCE, lambda: urllib.request.urlopen(request, timeout=TIMEOUT).close())
         except Exception as error:
-            raise OSError(f"{address} was not reached ({_short(error)}).") from error
+            raise FileError(f"{address} was not reached ({_short(error)}).") from error
     return Path(download_cached_file(url))
 
 
@@ -75,7 +77,7 @@ def _first_present(repo, filenames, revision):
             return name
         except EntryNotFoundError:
             continue
-    raise FileNotFoundError(f"it holds none of {', '.join(filenames)}")
+    raise MissingFileError(f"it holds none of {', '.join(filenames)}")
 
 
 def _within(seconds, call):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..exceptions import FileError, InputError, MissingFileError
 from ..utils import name_some
 from ..utils._torch import isolated_seed
 from ._hub import hub_file, url_file
@@ -81,7 +82,7 @@ class BackboneSpec:
             except RuntimeError as error:
                 if state is None:
                     raise
-                raise ValueError(self._misfit(state, origin, error)) from error
+                raise InputError(self._misfit(state, origin, error)) from error
         model.pretrained_cfg = {
             k: v for k, v in model.pretrained_cfg.items() if k not in _NOT_NEEDED
         }
@@ -129,7 +130,7 @@ def resolve_backbone(
         architecture, config, model_args = _registered(name)
     elif source == "hf-hub" and path is not None and not (path.parent / "config.json").is_file():
         if stated is None:
-            raise ValueError(
+            raise InputError(
                 f"model_name={model_name!r} says its architecture on the hub, which is not asked "
                 "when checkpoint_path is given, and neither the file's metadata nor a config.json "
                 "beside it says it. Give timm's name of the architecture and its model_kwargs."
@@ -142,7 +143,7 @@ def resolve_backbone(
     else:
         architecture, config, model_args = _from_folder(name)
     if stated is not None and stated.partition(".")[0] != architecture:
-        raise ValueError(
+        raise InputError(
             f"checkpoint_path={str(path)!r} holds {stated!r} by its own metadata, but model_name="
             f"{model_name!r} is {architecture!r}. Pass model_name={stated!r}."
         )
@@ -187,7 +188,7 @@ def find_weights(model_name, spec, checkpoint_path=None):
         return hub_file(spec.config["hf_hub_id"], names)
     if spec.config.get("url"):
         return url_file(spec.config["url"])
-    raise OSError("timm knows of none.")
+    raise FileError("timm knows of none.")
 
 
 def split_source(model_name):
@@ -209,7 +210,7 @@ def _registered(name):
         hint = f" Near it: {name_some(near)}." if near else ""
         if "/" in name:
             hint = f" Is it 'hf-hub:{name}' or 'local-dir:{name}'?"
-        raise ValueError(
+        raise InputError(
             f"timm knows no model {name!r}.{hint} timm.list_models() lists them; a name of the "
             "hub begins with 'hf-hub:'."
         )
@@ -217,7 +218,7 @@ def _registered(name):
         config = get_pretrained_cfg(name)
     except RuntimeError as error:
         tags = timm.list_pretrained(f"{architecture}.*")
-        raise ValueError(f"timm knows no {name!r}, but {name_some(tags) or 'no tags'}.") from error
+        raise InputError(f"timm knows no {name!r}, but {name_some(tags) or 'no tags'}.") from error
     config = {"architecture": architecture} if config is None else config.to_dict()
     return architecture, config, {}
 
@@ -227,7 +228,7 @@ def _from_folder(folder):
     from timm.models._hub import load_model_config_from_path
 
     if not (Path(folder).expanduser() / "config.json").is_file():
-        raise FileNotFoundError(f"{str(folder)!r} holds no config.json that names the network.")
+        raise MissingFileError(f"{str(folder)!r} holds no config.json that names the network.")
     config, architecture, model_args = load_model_config_from_path(Path(folder).expanduser())
     config = {k: v for k, v in config.items() if k not in _NOT_NEEDED and k != "file"}
     return _registered(architecture)[0], config, dict(model_args or {})
@@ -236,14 +237,14 @@ def _from_folder(folder):
 def _pair(size):
     values = (size, size) if isinstance(size, Integral) else tuple(size)
     if len(values) != 2:
-        raise ValueError(f"input_size must be an int or (height, width); got {size!r}.")
+        raise InputError(f"input_size must be an int or (height, width); got {size!r}.")
     return tuple(int(v) for v in values)
 
 
 def _per_channel(values, name):
     numbers = np.asarray(values, dtype=np.float64).ravel().tolist()
     if len(numbers) not in (1, 3) or (name == "std" and min(numbers) <= 0):
-        raise ValueError(
+        raise InputError(
             f"{name} must be a number or three (red, green, blue) for pixels in 0..1"
             f"{', above 0' if name == 'std' else ''}; got {values!r}."
         )

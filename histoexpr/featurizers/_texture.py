@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from ..data import check_images, reading_order
+from ..exceptions import InputError
 from ..utils import import_optional
 from ._training_patches import TrainingPatches
 
@@ -148,7 +149,7 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
         X = check_images(X)
         unknown = [name for name in self.features if name not in GROUPS]
         if unknown or len(self.features) == 0 or len(set(self.features)) < len(self.features):
-            raise ValueError(
+            raise InputError(
                 f"features must be one or more of {GROUPS}, each once; got {self.features!r}."
             )
         distances = np.asarray(self.distances)
@@ -161,7 +162,7 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
             or distances.max() >= smallest
             or len(np.unique(distances)) < distances.size
         ):
-            raise ValueError(
+            raise InputError(
                 f"distances must be different whole numbers of pixels, at least 1 and less than "
                 f"the patch's side of {smallest}; got {self.distances!r}."
             )

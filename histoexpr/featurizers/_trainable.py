@@ -1,5 +1,6 @@
 """How a method trains the network of its featurizer."""
 
+from ..exceptions import InputError
 from ..nn import EndToEnd
 from ._weights import hash_state
 
@@ -26,7 +27,7 @@ class TrainableMixin:
             If the module has nothing to learn, and so no loss.
         """
         if not any(True for _ in module.parameters()):
-            raise ValueError(
+            raise InputError(
                 "trainable=True, but the method searches in the space of the features as they "
                 "are: it has no loss to train a network by. Use trainable=False, or a method "
                 "that learns (StInfer: predict_by='regression')."
@@ -48,7 +49,7 @@ class TrainableMixin:
 
     def _refuse_fit_alone(self):
         if self.trainable:
-            raise ValueError(
+            raise InputError(
                 "trainable=True: a network is trained by the loss of a method. Pass this very "
                 "object as featurizer= of the method, e.g. STco(TimmFeaturizer(trainable=True)); "
                 "alone, as a step of a Pipeline or within featurizer=make_pipeline(...) it can "

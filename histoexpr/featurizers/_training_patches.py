@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data import SpotPatches
+from ..exceptions import InputError
 from ..preprocessing._stain_math import find_tissue, to_density, to_light
 
 # Ratio of scales from which on a prediction is warned about, and refused. Crops of equal px in
@@ -108,7 +109,7 @@ class TrainingPatches:
                 f"out_px={self.shape[1]}; is mpp= right?"
             )
             if ratio >= REFUSED_RATIO:
-                raise ValueError(message)
+                raise InputError(message)
             warnings.warn(message, stacklevel=4)
         row, ratio = _farthest(_detail(X), self.detail)
         if ratio >= SHARPER_RATIO:

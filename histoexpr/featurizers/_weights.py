@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from ..exceptions import FileError, InputError, MissingFileError
+
 PREFERRED = (
     "model.safetensors",
     "pytorch_model.bin",
@@ -25,12 +27,12 @@ def check_file(path):
     """The path of a checkpoint, or an error that says what is there instead."""
     path = Path(path).expanduser()
     if path.is_dir():
-        raise IsADirectoryError(
+        raise FileError(
             f"checkpoint_path={str(path)!r} is a folder; give the file in it, or "
             f"model_name='local-dir:{path}' for a folder with config.json and weights."
         )
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file at checkpoint_path={str(path)!r}.")
+        raise MissingFileError(f"there is no file at checkpoint_path={str(path)!r}.")
     return path
 
 
@@ -43,7 +45,7 @@ def folder_file(folder):
     found = sorted(p for s in ("safetensors", "pth", "bin") for p in folder.glob(f"*.{s}"))
     if len(found) == 1:
         return found[0]
-    raise FileNotFoundError(
+    raise MissingFileError(
         f"{str(folder)!r} holds {len(found) or 'no'} weight files, and none is named as the hub "
         f"names them ({PREFERRED[0]}, {PREFERRED[1]}); name the file with checkpoint_path=."
     )
@@ -76,19 +78,19 @@ def read_weights(path):
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(
+        raise InputError(
             f"{str(path)!r} holds more than tensors, or is no checkpoint, and is not loaded: it "
             "could run code. Save model.state_dict() alone, best as safetensors."
         ) from error
     except Exception as error:
-        raise ValueError(
+        raise InputError(
             f"{str(path)!r} cannot be read as a checkpoint ({type(error).__name__}: {error}); is "
             "it whole?"
         ) from error
     while isinstance(state, dict) and (inner := [w for w in WRAPPERS if _is_dict(state.get(w))]):
         state = state[inner[0]]
     if not (_is_dict(state) and state and all(torch.is_tensor(v) for v in state.values())):
-        raise ValueError(f"{str(path)!r} is not a state dict (names to tensors).")
+        raise InputError(f"{str(path)!r} is not a state dict (names to tensors).")
     for prefix in PREFIXES:
         if all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): v for key, v in state.items()}
@@ -129,7 +131,7 @@ def read_metadata(path):
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except Exception as error:
-        raise ValueError(f"{str(path)!r} cannot be read as safetensors: {error}.") from error
+        raise InputError(f"{str(path)!r} cannot be read as safetensors: {error}.") from error
     config, model_args = {}, {}
     key = None
     try:
@@ -143,7 +145,7 @@ def read_metadata(path):
         key = "model_args"
         model_args.update(json.loads(metadata.get(key, "{}")))
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             f"the metadata of {str(path)!r} says {key}={metadata[key]!r}, which is not understood "
             "('0.5,0.5,0.5' for mean and std, '224' for input, JSON for model_args)."
         ) from error
@@ -157,7 +159,7 @@ def read_metadata(path):
 
 def _three(values):
     if len(values) != 3:
-        raise ValueError("expected three numbers")
+        raise InputError("expected three numbers")
     return tuple(values)
 
 

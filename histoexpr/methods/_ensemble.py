@@ -16,6 +16,7 @@ from .._folds import known_patient_folds, training_folds
 from .._spots import held_out_groups, seeded
 from ..calibration import gene_reliability
 from ..data import SpotFeatures, SpotPatches, carried, check_same_spots, completed
+from ..exceptions import InputError
 from ..featurizers import ContextFeaturizer, TimmFeaturizer
 from ..preprocessing import ExpressionTargetMixin
 from ..training import Trainer, check_trainer
@@ -344,7 +345,7 @@ def _check_places(X, target):
     if carried(X, _keys.SPATIAL) is None or carried(X, _keys.SECTION) is not None:
         return
     if target.section is not None and len(np.unique(target.section)) > 1:
-        raise ValueError(
+        raise InputError(
             f"X ({type(X).__name__}) has places but names no sections, and y has "
             f"{len(np.unique(target.section))}: give it section=, or spots of different sections "
             "would be neighbours."

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
 from ..data import check_same_spots
+from ..exceptions import InputError
 from ..preprocessing import ExpressionTargetMixin
 from ..utils import name_some, unchanged_on_error
 
@@ -130,7 +131,7 @@ class ExpressionTargetRegressor(
         except ValueError as error:
             if self.n_outputs_ == 1 or outputs.multi_output:
                 raise
-            raise ValueError(
+            raise InputError(
                 f"{error} {type(regressor).__name__} predicts one output, but the target holds "
                 f"{self.n_outputs_} genes ({name_some(self.genes_, 3)}): wrap it in "
                 "sklearn.multioutput.MultiOutputRegressor."

@@ -7,6 +7,7 @@ import pandas as pd
 from sklearn.utils import check_array
 
 from .. import _keys
+from ..exceptions import InputError
 
 logger = logging.getLogger(__name__)
 
@@ -74,12 +75,12 @@ def pearson_per_section(y_true, y_pred, section, *, genes=None):
     y_true, y_pred = _check_pair(y_true, y_pred)
     section = np.asarray(section)
     if section.shape != (len(y_true),):
-        raise ValueError(
+        raise InputError(
             f"section must name one section for each of the {len(y_true)} spots; got shape "
             f"{section.shape}."
         )
     if genes is not None and len(genes) != y_true.shape[1]:
-        raise ValueError(f"{len(genes)} genes are named, but y has {y_true.shape[1]} columns.")
+        raise InputError(f"{len(genes)} genes are named, but y has {y_true.shape[1]} columns.")
     codes, names = pd.factorize(section.astype(str))
     rows = [
         pearson_per_gene(y_true[codes == code], y_pred[codes == code])
@@ -138,7 +139,7 @@ def _check_pair(y_true, y_pred):
         values = check_array(values, dtype=np.float64, ensure_2d=False, input_name=name)
         checked.append(values[:, None] if values.ndim == 1 else values)
     if checked[0].shape != checked[1].shape:
-        raise ValueError(
+        raise InputError(
             f"y_true has shape {checked[0].shape} and y_pred {checked[1].shape}: both must hold "
             "the same spots and genes, in the same order."
         )

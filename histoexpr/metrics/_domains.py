@@ -12,6 +12,7 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, validate_params
 
 from .. import _keys
+from ..exceptions import InputError
 from ._table import split_rows
 
 
@@ -71,13 +72,13 @@ def domain_agreement(
     if labels is None:
         labels = obs.get(_keys.DOMAIN)
     if labels is None:
-        raise ValueError(
+        raise InputError(
             f"domain_agreement needs labels: pass labels=, or an AnnData with "
             f"obs[{_keys.DOMAIN!r}]."
         )
     labels = np.asarray(labels, dtype=object)
     if labels.shape != (len(values),):
-        raise ValueError(
+        raise InputError(
             f"labels must hold one for each of the {len(values)} spots; got shape {labels.shape}."
         )
     codes, _ = pd.factorize(labels)  # -1 is missing

@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.utils._param_validation import Interval, validate_params
 
 from ..data import unpack_target
+from ..exceptions import InputError
 from ..preprocessing import ExpressionTransformer
 from ..utils import name_some
 
@@ -100,7 +101,7 @@ def gene_sets(y, genes=None, *, n_genes=50, min_share=0.1, scores=None, markers=
             sets[name] = panel[np.isin(panel, first)]
     for name, chosen in (markers or {}).items():
         if name in sets:
-            raise ValueError(f"markers name a set {name!r}, which is there already: rename it.")
+            raise InputError(f"markers name a set {name!r}, which is there already: rename it.")
         sets[name] = _check_markers(chosen, panel, name)
     return sets
 
@@ -132,7 +133,7 @@ def summarize_gene_sets(scores, sets):
     for name, genes in sets.items():
         missing = [gene for gene in genes if gene not in scores.columns]
         if missing:
-            raise ValueError(
+            raise InputError(
                 f"the set {name!r} has genes without a column in scores: {name_some(missing)}."
             )
         chosen = scores[list(genes)]
@@ -156,7 +157,7 @@ def _mean_score(values, panel, what):
     """The score of each gene of the panel that has one, in the order of the panel."""
     values = values.mean(axis=0) if isinstance(values, pd.DataFrame) else pd.Series(values)
     if not values.index.isin(panel).any():
-        raise ValueError(
+        raise InputError(
             f"scores[{what!r}] has none of the {len(panel)} predicted genes: its index (of a "
             "DataFrame, its columns) must name genes."
         )
@@ -167,7 +168,7 @@ def _check_markers(chosen, panel, name):
     chosen = np.asarray(chosen, dtype=str)
     missing = chosen[~np.isin(chosen, panel)]
     if missing.size or not chosen.size:
-        raise ValueError(
+        raise InputError(
             f"markers[{name!r}] must name genes that are predicted; got {chosen.size}, of which "
             f"{missing.size} are not among the {len(panel)}: {name_some(missing)}."
         )

@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from ..data import unpack_target
+from ..exceptions import InputError
 from ..preprocessing import check_expression
 from ._correlation import pearson_per_section
 from ._table import check_section
@@ -122,7 +123,7 @@ def _counts(y, section):
     matrix = scipy.sparse.csr_matrix(target.matrix)
     values = matrix.data
     if not np.isfinite(values).all() or (values < 0).any() or (values != np.rint(values)).any():
-        raise ValueError(
+        raise InputError(
             "noise_ceiling splits counts, but y holds values that are negative, not finite or "
             "not whole numbers: pass raw counts; `expression` normalises them."
         )

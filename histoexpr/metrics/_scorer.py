@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import _keys
 from ..data import carried, check_same_spots, unpack_target
+from ..exceptions import InputTypeError
 from ._correlation import mean_pearson
 
 
@@ -51,7 +52,7 @@ def pearson_scorer(estimator, X, y):
     ... )  # doctest: +SKIP
     """
     if not hasattr(estimator, "predict"):
-        raise TypeError(
+        raise InputTypeError(
             f"{type(estimator).__name__} has no predict: pearson_scorer scores regressors."
         )
     target = unpack_target(y)
@@ -73,7 +74,7 @@ def _truth(estimator, target):
     if expression is not None:
         return expression.transform(target)
     if target.from_adata:
-        raise TypeError(
+        raise InputTypeError(
             f"{type(final).__name__} has no expression_ to transform an AnnData with: wrap it as "
             f"ExpressionTargetRegressor({type(final).__name__}(...)), around the whole Pipeline "
             "or as its last step."

@@ -6,6 +6,7 @@ from scipy.spatial import cKDTree
 from sklearn.utils import check_array
 
 from .. import _keys
+from ..exceptions import InputError
 from ._correlation import _check_pair, _is_constant
 from ._table import by_section
 
@@ -99,7 +100,7 @@ def ssim_per_section(y_true, y_pred, spatial, section, *, genes=None):
 def _check_spatial(spatial, n_spots):
     spatial = check_array(spatial, dtype=np.float64, input_name=_keys.SPATIAL)
     if spatial.shape != (n_spots, 2):
-        raise ValueError(
+        raise InputError(
             f"spatial must have shape ({n_spots}, 2), (x, y) of each spot; got {spatial.shape}."
         )
     return spatial
@@ -130,7 +131,7 @@ def _windows(spatial):
     tree = cKDTree(spatial)
     nearest = tree.query(spatial, k=2)[0][:, 1]
     if nearest.min() == 0:
-        raise ValueError(
+        raise InputError(
             f"{int((nearest == 0).sum())} spots lie where another one does: spatial must hold the "
             "spots of one section, each at its own place. (For several use ssim_per_section.)"
         )

@@ -5,6 +5,7 @@ import pandas as pd
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from .. import _keys
+from ..exceptions import InputError
 from ._correlation import _check_pair, pearson_per_gene
 from ._errors import mae_per_gene, rmse_per_gene
 
@@ -87,7 +88,7 @@ def by_section(score, section, n_spots, genes=None):
     names, parts = split_rows(section, n_spots)
     scores = np.vstack([score(rows) for rows in parts])
     if genes is not None and len(genes) != scores.shape[1]:
-        raise ValueError(f"{len(genes)} genes are named, but y has {scores.shape[1]} columns.")
+        raise InputError(f"{len(genes)} genes are named, but y has {scores.shape[1]} columns.")
     return pd.DataFrame(scores, index=names, columns=genes)
 
 
@@ -120,7 +121,7 @@ def check_section(section, n_spots):
     """The section of each spot, an ndarray of str; ValueError if there are not `n_spots`."""
     section = np.asarray(section).astype(str)
     if section.shape != (n_spots,):
-        raise ValueError(
+        raise InputError(
             f"section must name one section for each of the {n_spots} spots; got shape "
             f"{section.shape}."
         )

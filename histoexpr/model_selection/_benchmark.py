@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..exceptions import InputError
 from ..preprocessing import ExpressionTransformer
 from ..utils._torch import draw_seed
 from ._methods import check_methods
@@ -138,7 +139,7 @@ def benchmark(
     folds = check_protocol(protocol).folds(images, adata)
     methods = check_methods(methods, preset, controls)
     if featurizer is not None and holds_features(images):
-        raise ValueError(
+        raise InputError(
             f"X holds features already, of shape {tuple(images.shape)}: leave featurizer out, or "
             "give the images."
         )

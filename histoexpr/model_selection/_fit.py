@@ -12,6 +12,7 @@ from sklearn.base import clone
 
 from .. import _keys
 from ..data import unpack_target
+from ..exceptions import InputError
 from ..metrics import score_table
 from ..metrics._scorer import _final_estimator, _truth
 from ..training import Trainer
@@ -141,7 +142,7 @@ def _read(model, job, X, adata, with_predictions):
     units, genes = getattr(final, "units_", ""), _genes(final)
     predicted = predicted.reshape(len(predicted), -1)
     if predicted.shape != truth.shape:
-        raise ValueError(
+        raise InputError(
             f"predict returned shape {predicted.shape} where {truth.shape} was to be predicted: "
             "one row a spot and one column a gene of expression_."
         )

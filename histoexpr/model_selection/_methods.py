@@ -5,6 +5,7 @@ from typing import Any
 
 from sklearn.dummy import DummyRegressor
 
+from ..exceptions import InputError, InputTypeError
 from ..methods import (
     GR2ST,
     ContrastiveEnsemble,
@@ -205,12 +206,12 @@ def check_methods(methods, preset, controls):
     rows = [row for name, method in both for row in method.row_names(name)]
     twice = sorted({row for row in rows if rows.count(row) > 1})
     if twice:
-        raise ValueError(
+        raise InputError(
             f"two methods, or a method and a control, are called {', '.join(twice)}: give the "
             "method another name, or leave the control out with controls=[...]."
         )
     if not rows:
-        raise ValueError("there is nothing to compare: methods is empty and controls are off.")
+        raise InputError("there is nothing to compare: methods is empty and controls are off.")
     return dict(both)
 
 
@@ -231,7 +232,7 @@ def _as_method(name, method):
     if isinstance(method, Method):
         return method
     if isinstance(method, type) or not (hasattr(method, "fit") and hasattr(method, "predict")):
-        raise TypeError(
+        raise InputTypeError(
             f"methods[{name!r}] must be an estimator with fit and predict, such as STco(); got "
             f"{method!r}. Methods of this library may be given by name, in a list."
         )

@@ -2,6 +2,7 @@
 
 import difflib
 
+from ..exceptions import InputError
 from ..utils import name_some
 
 
@@ -30,6 +31,6 @@ def check_known(names, known, what):
         for match in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
     ]
     meant = f" Did you mean {name_some(dict.fromkeys(near))}?" if near else ""
-    raise ValueError(
+    raise InputError(
         f"unknown {what}: {name_some(unknown)}.{meant} There are {name_some(known, 20)}."
     )

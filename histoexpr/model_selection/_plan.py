@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import _keys
 from ..data import check_same_spots, completed, unpack_target
+from ..exceptions import InputTypeError
 from ..preprocessing._target_mixin import _versions
 from ._fingerprint import data_key, describe, key_of
 from ._fit import Job
@@ -72,7 +73,7 @@ def check_data(images, adata):
         If the two are not the same spots.
     """
     if not hasattr(adata, "obs") or not hasattr(adata, "var_names"):
-        raise TypeError(
+        raise InputTypeError(
             f"adata must be an AnnData of raw counts; got {type(adata).__name__}. Wrap counts as "
             "anndata.AnnData(counts, obs=...), with section and patient in obs."
         )

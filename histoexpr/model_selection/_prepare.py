@@ -8,6 +8,7 @@ from .. import _keys
 from .._featurized import FeaturizerMixin
 from .._spots import seeded
 from ..data import SpotFeatures, SpotPatches, check_images
+from ..exceptions import InputError
 from ..featurizers import (
     ContextFeaturizer,
     NeighborFeatures,
@@ -101,7 +102,7 @@ def prepare(name, estimator, *, images, featurizer, expression, random_state):
         featurizer = seeded(clone(featurizer), random_state)
     if takes_features(model):
         if featurizer is None:
-            raise ValueError(
+            raise InputError(
                 f"{name} takes features, but X holds images of shape {tuple(images.shape)}: give "
                 "benchmark a featurizer (featurizer='densenet121', TimmFeaturizer(...), "
                 "TextureFeaturizer()), or X as SpotFeatures."

@@ -7,6 +7,7 @@ from sklearn.model_selection import GroupKFold
 
 from .. import _keys
 from ..data import completed, unpack_target
+from ..exceptions import InputError, InputTypeError
 from ..utils import name_some
 from ._names import check_known
 
@@ -136,7 +137,7 @@ class SectionOut(Protocol):
     def _pairs(self, section, patient):
         sections = _check_sections(section, self.name)
         if len(sections) < 2:
-            raise ValueError(
+            raise InputError(
                 f"protocol 'section-out' holds out one section at a time, but there is one alone, "
                 f"{sections[0]!r}: nothing would be left to learn from."
             )
@@ -160,7 +161,7 @@ class PatientKFold(Protocol):
     def _pairs(self, section, patient):
         patients = _check_patients(patient, self.name)
         if not 2 <= self.n_splits <= len(patients):
-            raise ValueError(
+            raise InputError(
                 f"n_splits={self.n_splits} must be between 2 and the number of patients, "
                 f"{len(patients)} ({name_some(patients)})."
             )
@@ -196,11 +197,11 @@ class TrainTest(Protocol):
         for side in ("train", "test"):
             names = getattr(self, side)
             if isinstance(names, str) or not len(names):
-                raise ValueError(f"{side} must list names of sections; got {names!r}.")
+                raise InputError(f"{side} must list names of sections; got {names!r}.")
             check_known(names, known, f"sections of {side}")
         both = sorted(set(self.train) & set(self.test))
         if both:
-            raise ValueError(
+            raise InputError(
                 f"sections {name_some(both)} stand in train and in test: a section cannot be "
                 "predicted from itself. Take them out of one list."
             )
@@ -232,13 +233,13 @@ def check_protocol(protocol):
     if isinstance(protocol, str):
         check_known([protocol], PROTOCOLS, "protocols")
         if protocol == TrainTest.name:
-            raise ValueError(
+            raise InputError(
                 "protocol 'train-test' needs lists of sections: give "
                 "TrainTest(train=[...], test=[...])."
             )
         return PROTOCOLS[protocol]()
     if isinstance(protocol, type) or not hasattr(protocol, "folds"):
-        raise TypeError(
+        raise InputTypeError(
             f"protocol must be one of {', '.join(PROTOCOLS)}, or an object such as PatientOut() "
             f"or TrainTest(train=[...], test=[...]); got {protocol!r}."
         )
@@ -248,7 +249,7 @@ def check_protocol(protocol):
 def _check_sections(section, protocol):
     """Names of the sections, in order of appearance."""
     if section is None:
-        raise ValueError(
+        raise InputError(
             f"protocol {protocol!r} needs the section of each spot, but neither "
             f"adata.obs[{_keys.SECTION!r}] nor the images name sections."
         )
@@ -258,20 +259,20 @@ def _check_sections(section, protocol):
 def _check_patients(patient, protocol):
     """Names of the patients, at least two, in order of appearance."""
     if patient is None:
-        raise ValueError(
+        raise InputError(
             f"protocol {protocol!r} needs the patient of each spot, but neither "
             f"adata.obs[{_keys.PATIENT!r}] nor the images name patients. Add that column, or use "
             "protocol 'section-out', whose scores hold for known patients only."
         )
     missing = int((patient == _keys.MISSING).sum())
     if missing:
-        raise ValueError(
+        raise InputError(
             f"the patient is missing for {missing} of {len(patient)} spots: fill "
             f"adata.obs[{_keys.PATIENT!r}], or drop those spots from images and adata."
         )
     patients = list(dict.fromkeys(patient.tolist()))
     if len(patients) < 2:
-        raise ValueError(
+        raise InputError(
             f"protocol {protocol!r} holds out patients, but all spots are of patient "
             f"{patients[0]!r}: nothing would be left to learn from. Use protocol 'section-out', "
             "whose scores hold for known patients only."

@@ -10,6 +10,7 @@ from scipy import stats
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from .. import _keys
+from ..exceptions import InputError
 from ..utils import name_some
 from ._names import check_known
 
@@ -238,7 +239,7 @@ def rank_methods(results, score="pearson", *, unit=None, alpha=0.05, greater_is_
     wide = _wide(results, score)
     table = wide.dropna()
     if table.empty:
-        raise ValueError(
+        raise InputError(
             f"no section and gene has a {score!r} of all {wide.shape[1]} methods, so there is "
             "nothing to rank them on: leave out those that failed on sections that others have."
         )
@@ -290,7 +291,7 @@ def _wide(results, score, least=2):
     """Scores with a row for each patient, section and gene, a column for each method."""
     lacking = [c for c in (METHOD, _keys.SECTION, GENE, score) if c not in results]
     if lacking:
-        raise ValueError(
+        raise InputError(
             f"results lack the columns {name_some(lacking)}; there are "
             f"{name_some(results.columns, most=20)}."
         )
@@ -298,7 +299,7 @@ def _wide(results, score, least=2):
     for column in ("protocol", "units"):
         found = scored[column].unique() if column in scored else []
         if len(found) > 1:
-            raise ValueError(
+            raise InputError(
                 f"results hold several {column} ({name_some(found)}), whose scores cannot be "
                 f"compared: choose one, results[results[{column!r}] == {str(found[0])!r}]."
             )
@@ -311,7 +312,7 @@ def _wide(results, score, least=2):
     if failed:
         logger.warning("no %r of %s: left out of the statistics", score, name_some(failed))
     if wide.shape[1] < least:
-        raise ValueError(
+        raise InputError(
             f"at least {least} methods with a {score!r} are needed; there are {wide.shape[1]}."
         )
     return wide[[name for name in names if name in wide]]
@@ -329,7 +330,7 @@ def _choose_unit(tables, unit):
     """The unit asked for; None: the largest with enough pairs in each table."""
     known = all((table.index.get_level_values(_keys.PATIENT) != "").all() for table in tables)
     if unit == _keys.PATIENT and not known:
-        raise ValueError(
+        raise InputError(
             f"unit={unit!r} needs the patient of every section, and results do not say all: fill "
             f"the column {_keys.PATIENT!r}, or choose {_keys.SECTION!r}."
         )

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from .._types import LossOutput, SpotBatch
+from ..exceptions import InputError
 
 
 class EndToEnd(nn.Module):
@@ -98,7 +99,7 @@ class EndToEnd(nn.Module):
         pixels = pixels.permute(0, 3, 1, 2)
         changed = self.augment(pixels)
         if changed.dtype != torch.uint8 or changed.shape[:2] != pixels.shape[:2]:
-            raise ValueError(
+            raise InputError(
                 f"augment={self.augment!r} must return images like those it is given, "
                 f"{tuple(pixels.shape)} uint8; it returned {tuple(changed.shape)} {changed.dtype}."
             )

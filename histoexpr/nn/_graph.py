@@ -6,6 +6,7 @@ from scipy.spatial import cKDTree
 from torch import nn
 from torch.nn import functional as F
 
+from ..exceptions import InputError
 from ..utils._torch import autocast
 
 _QUERIED = 2**20  # candidates that spatial_edges looks at together: some 50 MB
@@ -39,12 +40,12 @@ def spatial_edges(positions, k):
     """
     positions = np.asarray(positions, dtype=np.float64)
     if positions.ndim != 2 or positions.shape[1] != 2 or not np.isfinite(positions).all():
-        raise ValueError(
+        raise InputError(
             "positions must be finite numbers of shape (n_spots, 2), a column and a row for each "
             f"spot; got shape {positions.shape}."
         )
     if k < 1:
-        raise ValueError(f"k={k} neighbours were asked for; a spot is its own first neighbour.")
+        raise InputError(f"k={k} neighbours were asked for; a spot is its own first neighbour.")
     n_spots = len(positions)
     k = min(k, n_spots)
     # By row, then by column: from here on the number of a spot says which of two equals is taken.

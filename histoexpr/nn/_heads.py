@@ -4,6 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..exceptions import InputError
 from ..utils._torch import autocast
 
 
@@ -59,7 +60,7 @@ class PositionEmbedding(nn.Module):
             If positions are None: a module that was trained with them needs them.
         """
         if positions is None:
-            raise ValueError(
+            raise InputError(
                 "this module was trained with array positions and got spots without any; give "
                 "positions (SpotPatches carry them), or train without them."
             )

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .._types import LossOutput, SpotBatch
+from ..exceptions import InputError
 from ._attention import Transformer
 from ._dynamic_graph import DynamicGraph
 from ._heads import PositionEmbedding
@@ -69,7 +70,7 @@ class Reg2STModule(nn.Module):
     ):
         super().__init__()
         if hidden_dim % n_heads:
-            raise ValueError(
+            raise InputError(
                 f"hidden_dim={hidden_dim} cannot be shared among n_heads={n_heads} attention "
                 "heads; choose a multiple."
             )

@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .._types import SpotBatch
+from ..exceptions import InputError
 from ..utils._torch import autocast
 from ._graph import GraphAttention, functional_edges, wide
 from ._heads import PositionEmbedding, ProjectionHead
@@ -128,7 +129,7 @@ class GraphSpotEncoder(nn.Module):
     ):
         super().__init__()
         if fusion not in _FUSIONS:
-            raise ValueError(f"fusion must be one of {sorted(_FUSIONS)}; got {fusion!r}.")
+            raise InputError(f"fusion must be one of {sorted(_FUSIONS)}; got {fusion!r}.")
         self.n_partners = n_partners
         self.fusion = fusion
         self.temperature = temperature
@@ -200,7 +201,7 @@ def _spatial_edges(batch):
     if batch.edges is not None:
         return batch.edges
     if batch.positions is not None:
-        raise ValueError(
+        raise InputError(
             "a batch with positions needs edges: "
             "dataclasses.replace(batch, edges=spatial_edges(batch.positions, k))."
         )

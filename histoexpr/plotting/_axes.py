@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..exceptions import InputError
 from ..utils import import_optional
 
 # Okabe and Ito's palette, told apart with every common colour vision; black is the frame's own.
@@ -46,7 +47,7 @@ def take_axes(axes, shape, size, purpose):
         return figure.subplots(*shape, squeeze=False)
     given = np.asarray(axes, dtype=object)
     if given.shape != shape and not (given.size == 1 and shape == (1, 1)):
-        raise ValueError(f"{purpose} draws on axes of shape {shape}; got {given.shape}.")
+        raise InputError(f"{purpose} draws on axes of shape {shape}; got {given.shape}.")
     return given.reshape(shape)
 
 

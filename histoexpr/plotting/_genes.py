@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import _keys
+from ..exceptions import InputError
 from ..utils import name_some
 from ._axes import take_axes
 
@@ -54,9 +55,9 @@ def plot_genes(
     for name, adata in adatas.items():
         missing = [gene for gene in genes if gene not in adata.var_names]
         if missing:
-            raise ValueError(f"the adata {name!r} lacks the genes {name_some(missing)}.")
+            raise InputError(f"the adata {name!r} lacks the genes {name_some(missing)}.")
         if _keys.SPATIAL not in adata.obsm:
-            raise ValueError(
+            raise InputError(
                 f"the adata {name!r} has no obsm[{_keys.SPATIAL!r}]: pixel coordinates of the "
                 "spots at full resolution are needed to draw them."
             )
@@ -87,10 +88,10 @@ def _values(adata, genes):
 
 def _difference(rows):
     if len(rows) != 2:
-        raise ValueError(f"difference=True compares two AnnData; got {len(rows)}.")
+        raise InputError(f"difference=True compares two AnnData; got {len(rows)}.")
     (first, spatial, subtracted), (second, other, values) = rows
     if not np.array_equal(spatial, other):
-        raise ValueError(
+        raise InputError(
             f"difference=True needs the same spots in both: {first!r} ({len(spatial)} spots) and "
             f"{second!r} ({len(other)}) lie at different places. Put their rows in one order."
         )

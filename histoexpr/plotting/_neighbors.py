@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import _keys
+from ..exceptions import InputError
 from ..utils import name_some
 from ._axes import BLUE, SMALL, picture, take_axes
 
@@ -67,14 +68,14 @@ def plot_neighbors(
 def _check_neighbors(neighbors, n_queries, n_training, n_neighbors):
     neighbors = np.asarray(neighbors)
     if neighbors.ndim != 2 or len(neighbors) != n_queries or neighbors.shape[1] < n_neighbors:
-        raise ValueError(
+        raise InputError(
             f"neighbors must have a row for each of the {n_queries} images and at least "
             f"{n_neighbors} columns; got shape {neighbors.shape}."
         )
     neighbors = neighbors[:, :n_neighbors]
     outside = neighbors[(neighbors < 0) | (neighbors >= n_training)]
     if outside.size:
-        raise ValueError(
+        raise InputError(
             f"neighbors names rows {name_some(outside)}, but there are {n_training} training "
             "images; give those the model was fitted on."
         )

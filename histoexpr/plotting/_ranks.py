@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..exceptions import InputError
 from ..utils import name_some
 from ._axes import BLUE, GREY, SMALL, quiet, take_axes
 
@@ -45,7 +46,7 @@ def plot_ranks(ranked, *, controls=(), ax=None):
 
     lacking = [name for name in _COLUMNS if name not in ranked]
     if lacking:
-        raise ValueError(
+        raise InputError(
             f"ranked must be what rank_methods gives; there is no column {name_some(lacking)}."
         )
     names = list(ranked.index)

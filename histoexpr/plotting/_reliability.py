@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..exceptions import InputError
 from ._axes import BLUE, GREY, SMALL, VERMILION, quiet, take_axes
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -46,7 +47,7 @@ def plot_reliability(y_true, y_pred, y_std, *, intervals=None, units=None, axes=
         intervals = _normal_intervals(y_pred, y_std)
     levels = np.array(sorted(intervals), dtype=np.float64)
     if not len(levels) or levels.min() <= 0 or levels.max() >= 1:
-        raise ValueError(f"the levels of intervals must lie within (0, 1); got {levels.tolist()}.")
+        raise InputError(f"the levels of intervals must lie within (0, 1); got {levels.tolist()}.")
     observed = [_coverage(y_true, *intervals[level]) for level in sorted(intervals)]
     shape = (1, 2)
     axes = None if axes is None else np.asarray(axes, dtype=object).reshape(1, -1)
@@ -77,10 +78,10 @@ def _check(**arrays):
     arrays = {name: np.asarray(values, dtype=np.float64) for name, values in arrays.items()}
     shapes = {name: values.shape for name, values in arrays.items()}
     if len(set(shapes.values())) > 1 or not arrays["y_true"].size:
-        raise ValueError(f"the arrays must have one shape and not be empty; got {shapes}.")
+        raise InputError(f"the arrays must have one shape and not be empty; got {shapes}.")
     wrong = [name for name, values in arrays.items() if not np.isfinite(values).all()]
     if wrong or (arrays["y_std"] < 0).any():
-        raise ValueError(
+        raise InputError(
             f"{wrong[0] if wrong else 'y_std'} holds values that are NaN, infinite or a negative "
             "standard deviation; leave those spots or genes out."
         )

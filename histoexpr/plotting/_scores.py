@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import _keys
+from ..exceptions import InputError
 from ..utils import name_some
 from ._axes import BLUE, GREY, SMALL, quiet, take_axes
 
@@ -44,7 +45,7 @@ def plot_scores(results, score="pearson", *, methods=None, controls=(), label=No
     """
     lacking = [c for c in ("method", _keys.SECTION, score) if c not in results]
     if lacking:
-        raise ValueError(
+        raise InputError(
             f"results lack the columns {name_some(lacking)}; there are "
             f"{name_some(results.columns, most=20)}."
         )
@@ -52,7 +53,7 @@ def plot_scores(results, score="pearson", *, methods=None, controls=(), label=No
     rows = {name: results.loc[results["method"] == name] for name in names}
     empty = [name for name, row in rows.items() if not np.isfinite(row[score]).any()]
     if empty or not names:
-        raise ValueError(f"no finite {score!r} to draw for {name_some(empty) or 'any method'}.")
+        raise InputError(f"no finite {score!r} to draw for {name_some(empty) or 'any method'}.")
     (ax,) = take_axes(ax, (1, 1), (7.0, 0.8 + 0.42 * len(names)), "plot_scores").ravel()
     for height, (name, row) in enumerate(rows.items()):
         _draw_row(ax, height, row, score, GREY if name in controls else BLUE)

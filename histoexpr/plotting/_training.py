@@ -1,5 +1,6 @@
 """How a model was trained."""
 
+from ..exceptions import InputError, InputTypeError
 from ._axes import BLUE, GREY, SERIES, SMALL, VERMILION, quiet, take_axes
 
 _LOSSES = {"loss": ("training", BLUE), "validation_loss": ("held-out groups", VERMILION)}
@@ -37,12 +38,12 @@ def plot_training(model, *, ax=None):
     """
     history = getattr(model, "history_", model)
     if not isinstance(history, list):
-        raise TypeError(
+        raise InputTypeError(
             f"model must be a fitted estimator with history_, or a list of dict; got "
             f"{type(model).__name__}. A Pipeline's is that of its last step."
         )
     if not history:
-        raise ValueError("there is nothing to draw: history_ is empty, the model trains nothing.")
+        raise InputError("there is nothing to draw: history_ is empty, the model trains nothing.")
     (ax,) = take_axes(ax, (1, 1), (6.5, 3.4), "plot_training").ravel()
     epochs = [entry["epoch"] for entry in history]
     drawn = [name for name in _LOSSES if name in history[0]]

@@ -7,6 +7,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from torch.nn import functional as F
 
+from ..exceptions import InputError
+
 LUMA = (0.2989, 0.587, 0.114)  # grey of red, green, blue, as in torchvision (ITU-R BT.601)
 BRIGHTNESS, CONTRAST, SATURATION = range(3)
 
@@ -155,17 +157,17 @@ def rotate(pixels, angles, flipped):
 
 def _check_batch(images):
     if not isinstance(images, torch.Tensor):
-        raise ValueError(f"images must be a torch.Tensor; got {type(images).__name__}.")
+        raise InputError(f"images must be a torch.Tensor; got {type(images).__name__}.")
     known = images.dtype == torch.uint8 or images.dtype.is_floating_point
     if images.ndim != 4 or images.shape[1] != 3 or not known:
-        raise ValueError(
+        raise InputError(
             "images must be a batch of shape (n, 3, height, width), uint8 or floating; got "
             f"{tuple(images.shape)} {images.dtype}. Channels last? Use images.permute(0, 3, 1, 2)."
         )
     if images.dtype.is_floating_point and images.numel():
         low, high = (float(v) for v in images.aminmax())
         if not (low >= 0 and high <= 1):  # NaN is refused, too
-            raise ValueError(
+            raise InputError(
                 f"floating images must lie in 0..1; got {low:.4g} to {high:.4g}. Augment before "
                 "standardising, and divide 0..255 by 255."
             )

@@ -5,6 +5,8 @@ import warnings
 import numpy as np
 import scipy.sparse
 
+from ..exceptions import InputError
+
 
 def check_values(matrix, *, counts=True, whole=True):
     """Refuse values that cannot be raw counts.
@@ -28,19 +30,19 @@ def check_values(matrix, *, counts=True, whole=True):
     # min and max carry NaN along and need no array of the matrix's size
     low, high = values.min(), values.max()
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise ValueError(
+        raise InputError(
             "counts hold NaN or infinity. After joining sections with different genes, fill "
             "what is missing with 0, or keep the genes they share."
         )
     if not counts:
         return
     if low < 0:
-        raise ValueError(
+        raise InputError(
             f"counts hold negative values (down to {low:g}): raw counts are needed, not "
             "scaled or centred expression. Pass adata with raw counts in X."
         )
     if whole and values.dtype.kind == "f" and not _all_whole(values):
-        raise ValueError(
+        raise InputError(
             f"counts hold values that are not whole numbers (the largest is {high:g}): they "
             "look already normalised or logged. Pass raw counts, or normalize=None, "
             "log=None to use them as they are, or check_counts=False for corrected counts."

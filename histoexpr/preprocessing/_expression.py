@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..data import unpack_target
+from ..exceptions import InputError, InputTypeError
 from ..utils._torch import threads_kept
 from ._counts import check_values, dense_columns, row_sums, scale_rows, section_rows
 from ._genes import RULES, check_names, choose_genes, find_columns
@@ -224,7 +225,7 @@ class ExpressionTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_ke
         check_is_fitted(self)
         linear = check_array(expression, dtype=np.float64, copy=True, input_name="expression")
         if linear.shape[1] != len(self.genes_):
-            raise ValueError(
+            raise InputError(
                 f"expression has {linear.shape[1]} columns, but {len(self.genes_)} genes were "
                 "fitted (genes_)."
             )
@@ -235,14 +236,14 @@ class ExpressionTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_ke
         if totals is None:
             return linear
         if self.normalize is None:
-            raise ValueError(
+            raise InputError(
                 "totals were given, but normalize=None scaled nothing: leave totals out."
             )
         axis = 0 if self.normalize == "spot" else 1
         totals = np.asarray(totals, dtype=np.float64)
         if totals.shape != (linear.shape[axis],):
             what = "spots" if axis == 0 else "genes"
-            raise ValueError(
+            raise InputError(
                 f"totals must hold one count for each of the {linear.shape[axis]} {what} under "
                 f"normalize={self.normalize!r}; got shape {totals.shape}."
             )
@@ -283,7 +284,7 @@ class ExpressionTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_ke
     def _refuse_unused(self, given):
         for name in ("n_genes", "min_spots"):
             if getattr(self, name) is not None:
-                raise ValueError(
+                raise InputError(
                     f"{name}={getattr(self, name)} has no effect with {given}: it belongs to "
                     f"the rules {sorted(RULES)}. Leave it out or give genes= a rule."
                 )
@@ -311,7 +312,7 @@ def check_expression(expression):
         return ExpressionTransformer()
     methods = all(hasattr(expression, name) for name in ("fit", "transform", "get_params"))
     if isinstance(expression, type) or not methods:
-        raise TypeError(
+        raise InputTypeError(
             f"expression must be an ExpressionTransformer or None; got {expression!r}. For a "
             "list of genes pass ExpressionTransformer(genes)."
         )

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from .. import _keys
+from ..exceptions import InputError
 from ..utils import name_some
 
 RANKED = {"highly_variable", "highly_expressed"}
@@ -16,14 +17,14 @@ def check_names(genes):
     """Gene names as an array of str, refusing an empty list, other things, and repeats."""
     genes = np.asarray(genes)
     if genes.ndim != 1 or genes.size == 0 or not all(isinstance(gene, str) for gene in genes):
-        raise ValueError(
+        raise InputError(
             "genes must be a rule or a non-empty list of names; got an array of shape "
             f"{genes.shape} and dtype {genes.dtype}."
         )
     genes = genes.astype(str)
     names, times = np.unique(genes, return_counts=True)
     if (times > 1).any():
-        raise ValueError(f"genes are named more than once: {name_some(names[times > 1])}.")
+        raise InputError(f"genes are named more than once: {name_some(names[times > 1])}.")
     return genes
 
 
@@ -40,7 +41,7 @@ def find_columns(genes, target, what):
         hint = f"Names differ in case: adata has {name_some(close)}."
     elif not target.from_adata and target.genes[0] == "x0":
         hint = "An array has no gene names: pass an AnnData or a DataFrame."
-    raise ValueError(
+    raise InputError(
         f"{missing.size} of the {genes.size} {what} are missing among the {len(target.genes)} "
         f"given: {name_some(missing)}. {hint}"
     )
@@ -69,9 +70,9 @@ def choose_genes(target, rule, n_genes, min_spots):
     import scanpy as sc
 
     if rule in RANKED and n_genes is None:
-        raise ValueError(f"genes={rule!r} needs n_genes=, the number of genes to choose.")
+        raise InputError(f"genes={rule!r} needs n_genes=, the number of genes to choose.")
     if rule == "expressed" and (min_spots is None or n_genes is not None):
-        raise ValueError(
+        raise InputError(
             f"genes='expressed' needs min_spots= and takes no n_genes; got min_spots={min_spots}, "
             f"n_genes={n_genes}. 'highly_expressed' chooses a given number of genes."
         )
@@ -79,7 +80,7 @@ def choose_genes(target, rule, n_genes, min_spots):
     kept, _ = sc.pp.filter_genes(target.matrix, min_cells=least, inplace=False)
     candidates = np.flatnonzero(kept)
     if len(candidates) < (n_genes or 1):
-        raise ValueError(
+        raise InputError(
             f"genes={rule!r} is to choose {n_genes or 'some'} genes, but {len(candidates)} of "
             f"{len(kept)} have counts in at least {least} of the {len(target)} spots; lower "
             "n_genes or min_spots."

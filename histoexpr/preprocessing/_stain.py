@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import _keys
 from ..data import SpotPatches, check_images
+from ..exceptions import InputError
 from ._stain_math import METHODS, MIN_TISSUE, find_tissue, find_white, recolour, to_light
 
 LATTICE, TILE = 64, 4  # an image is measured on 64 x 64 squares of 4 x 4 px
@@ -151,7 +152,7 @@ class StainNormalizer(TransformerMixin, BaseEstimator):
         statistics = [statistic for _, statistic in found if statistic is not None]
         if not statistics:
             what = f"{len(found)} {'section images' if whole else 'patches'}"
-            raise ValueError(
+            raise InputError(
                 f"There is no stain to learn from in {what}: none shows {MIN_TISSUE} pixels of "
                 "tissue (darker than glass and not grey)"
                 + ("." if self.method == "reinhard" else " in two colours.")
@@ -191,7 +192,7 @@ class StainNormalizer(TransformerMixin, BaseEstimator):
         X = check_images(X)
         X = X if isinstance(X, SpotPatches) else SpotPatches.from_arrays(X)
         if self.scope == _keys.SECTION and X.is_mapped and X.section_images:
-            raise ValueError(
+            raise InputError(
                 "The patches of X are changed when they are read, perhaps normalised already, so "
                 "their section images do not show their colours. Pass X as it was built, or use "
                 f"scope={PATCH!r}."

@@ -9,6 +9,7 @@ from sklearn.utils import check_array
 from .. import _keys
 from .._version import __version__
 from ..data import carried, check_same_spots, unpack_target
+from ..exceptions import InputError, InputTypeError
 from ..utils import name_some
 from ._expression import check_expression
 
@@ -94,13 +95,13 @@ class ExpressionTargetMixin:
         if self.expression_ is not None:
             return self.expression_.transform(target)
         if target.from_adata:
-            raise TypeError(
+            raise InputTypeError(
                 f"y is an AnnData of counts, but this {type(self).__name__} was fitted on an "
                 "array of expression (expression_ is None): score it on such an array, or fit "
                 "it on an AnnData."
             )
         if target.matrix.shape[1] != self.n_outputs_:
-            raise ValueError(
+            raise InputError(
                 f"y has {target.matrix.shape[1]} columns, but {self.n_outputs_} were fitted: "
                 f"{name_some(self.genes_)}."
             )

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import _keys
+from ..exceptions import InputError
 from ..metrics import noise_ceiling
 from ..preprocessing import ExpressionTransformer
 from ..utils import name_some
@@ -87,7 +88,7 @@ def _choose_method(results, predictions, method):
         controls = set(results.loc[results["control"], "method"])
         return min(predictions, key=lambda name: name in controls)
     if method not in predictions:
-        raise ValueError(
+        raise InputError(
             f"method={method!r} has no predictions; there are {name_some(predictions)}."
         )
     return method
@@ -98,7 +99,7 @@ def _choose_section(predicted, method, section):
     if section is None:
         section = names.value_counts().index[0]
     if section not in set(names):
-        raise ValueError(
+        raise InputError(
             f"section={section!r} has no predictions of {method}; there are "
             f"{name_some(names.unique())}."
         )
@@ -113,7 +114,7 @@ def _training_rows(results, predicted, adata):
     section = predicted.obs[_keys.SECTION].iloc[0]
     train = next((fold["train"] for fold in folds if section in fold["test"]), [])
     if adata is None or not train:
-        raise ValueError(
+        raise InputError(
             "genes are chosen on training spots, for which adata and the settings of the results "
             "(results.attrs) are needed; name the genes to draw: genes=[...]."
         )

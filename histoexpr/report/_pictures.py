@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from .. import _keys
+from ..exceptions import InputError
 from ..metrics import pearson_per_gene
 from ..plotting import plot_genes, plot_neighbors, plot_scores
 from ..utils import name_some
@@ -60,7 +61,7 @@ def map_figure(predicted, method, genes, images, rule):
     """
     missing = [gene for gene in genes if gene not in predicted.var_names]
     if missing:
-        raise ValueError(
+        raise InputError(
             f"genes to show must be among the {predicted.n_vars} predicted; {name_some(missing)} "
             "are not."
         )

@@ -7,6 +7,7 @@ import pandas as pd
 
 from .. import _keys
 from .._version import __version__
+from ..exceptions import InputError
 from ..utils import import_optional, name_some, written_aside
 from ._blocks import Section, numbered
 from ._drawn import drawn_sections
@@ -124,12 +125,12 @@ def _check_results(results):
         results = pd.read_parquet(Path(results))
     lacking = [name for name in (*_COLUMNS, _keys.SECTION) if name not in results]
     if lacking:
-        raise ValueError(
+        raise InputError(
             f"results must be what benchmark returns; there is no column {name_some(lacking)}."
         )
     protocols = results["protocol"].unique()
     if len(protocols) != 1:
-        raise ValueError(
+        raise InputError(
             f"a report is on one protocol; results hold {len(protocols)}: "
             f"{name_some(protocols) or 'no rows'}. Write one for each."
         )

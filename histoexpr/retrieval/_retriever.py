@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..exceptions import InputError, InputTypeError
 from ..preprocessing import ExpressionTargetMixin
 from ..data import check_same_spots
 from ..utils import fill_unset, unchanged_on_error
@@ -222,10 +223,10 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
             return min(self._defaults["n_neighbors"], n_spots)
         n_neighbors = operator.index(n_neighbors)
         if n_neighbors < 1:
-            raise ValueError(f"n_neighbors={n_neighbors} must be at least 1.")
+            raise InputError(f"n_neighbors={n_neighbors} must be at least 1.")
         if n_neighbors > n_spots:
             # FAISS would fill the rest with index -1, without a word.
-            raise ValueError(
+            raise InputError(
                 f"n_neighbors={n_neighbors} is larger than the number of training spots, "
                 f"{n_spots}; choose at most {n_spots}, or None to clip the paper's value."
             )
@@ -254,7 +255,7 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
             self._build_index()
         scores, neighbors = self._index.search(self._searched(queries), k)
         if not np.isfinite(scores).all() or (neighbors < 0).any():
-            raise ValueError(
+            raise InputError(
                 "distances overflow float32: the vectors reach "
                 f"{max(np.abs(queries).max(), np.abs(self.embeddings_).max()):.3g}. Scale the "
                 "features (sklearn.preprocessing.StandardScaler)."
@@ -310,7 +311,7 @@ def check_retriever(retriever, default, n_spots):
         If the user's `n_neighbors` is larger than ``n_spots``.
     """
     if retriever is not None and not isinstance(retriever, SpotRetriever):
-        raise TypeError(
+        raise InputTypeError(
             "retriever must be a histoexpr.SpotRetriever or None; got "
             f"{type(retriever).__name__}."
         )

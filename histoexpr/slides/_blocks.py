@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from joblib.hashing import NumpyHasher
 
+from ..exceptions import FileError
 from ..utils import written_aside
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class Blocks:
             with written_aside(self._path(number)) as aside, open(aside, "wb") as file:
                 np.save(file, values)
         except OSError as error:
-            raise OSError(f"a block cannot be written: {error}. {self.hint}") from error
+            raise FileError(f"a block cannot be written: {error}. {self.hint}") from error
 
     @property
     def hint(self):

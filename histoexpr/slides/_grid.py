@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..exceptions import InputError
+
 GRIDS = ("spots", "hexagonal", "square", "dense")
 USUAL_PITCH, DENSE_PITCH = 100.0, 25.0  # micrometres; the first is Visium's
 
@@ -68,7 +70,7 @@ def spot_grid(size, mpp, pitch, hexagonal):
     row_step = step * np.sqrt(0.75) if hexagonal else step
     n_cols, n_rows = int(size[0] // step), int((size[1] - step) // row_step) + 1
     if size[1] < step or n_cols < 1:
-        raise ValueError(
+        raise InputError(
             f"a slide of {size[0]} x {size[1]} px at {mpp:.3g} micrometres per pixel holds no spot "
             f"at a pitch of {pitch:g} micrometres; choose a smaller pitch."
         )
@@ -97,7 +99,7 @@ def choose_grid(grid, pitch, trained):
     hexagonal : bool
     """
     if grid not in GRIDS:
-        raise ValueError(f"grid must be one of {GRIDS}; got {grid!r}.")
+        raise InputError(f"grid must be one of {GRIDS}; got {grid!r}.")
     known = trained is not None and trained.pitch is not None
     hexagonal = grid == "hexagonal" or (grid == "spots" and (trained.hexagonal if known else True))
     if pitch is not None:
@@ -111,7 +113,7 @@ def parse_um(value, name):
     """Micrometres as a number: "100um" is 100.0."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(um|µm|μm)\s*", str(value))
     if match is None or float(match[1]) <= 0:
-        raise ValueError(f"{name}={value!r} must be a length with its unit, such as '100um'.")
+        raise InputError(f"{name}={value!r} must be a length with its unit, such as '100um'.")
     return float(match[1])
 
 

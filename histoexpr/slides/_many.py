@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from pathlib import Path
 
+from ..exceptions import InputError
 from ..utils import name_some
 from ._model import SlideModel
 from ._predict import predict_slide
@@ -12,7 +13,7 @@ from ._write import SUFFIXES
 logger = logging.getLogger(__name__)
 
 
-class SlidesFailed(ValueError):
+class SlidesFailed(InputError):
     """Some of many slides were not predicted; the others were.
 
     Attributes
@@ -65,11 +66,11 @@ def predict_slides(model, slides, out, *, suffix=".h5ad", on_done=None, **option
     """
     slides, out = [Path(slide) for slide in slides], Path(out)
     if suffix not in SUFFIXES:
-        raise ValueError(f"suffix must be one of {SUFFIXES}; got {suffix!r}.")
+        raise InputError(f"suffix must be one of {SUFFIXES}; got {suffix!r}.")
     repeated = [name for name, n in Counter(slide.stem for slide in slides).items() if n > 1]
     if repeated or not slides:
         what = f"{name_some(repeated)} stand for several" if repeated else "there are none"
-        raise ValueError(f"slides must be files with names of their own; {what}.")
+        raise InputError(f"slides must be files with names of their own; {what}.")
     SlideModel(model)  # what is wrong with the model is wrong for all
     done, failed = {}, {}
     for slide in slides:

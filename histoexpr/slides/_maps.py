@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from .. import _keys
+from ..exceptions import InputError
 from ..plotting import plot_genes
 from ..utils import name_some, written_aside
 
@@ -56,11 +57,11 @@ def write_gene_maps(predicted, folder, genes=None, *, kind="png"):
     """
     adata = _read(predicted)
     if _keys.SPATIAL not in adata.uns or _keys.UNS not in adata.uns:
-        raise ValueError("predicted must be what predict_slide gave: it lacks the thumbnail.")
+        raise InputError("predicted must be what predict_slide gave: it lacks the thumbnail.")
     genes = list(adata.var_names if genes is None else np.asarray(genes).astype(str))
     missing = [gene for gene in genes if gene not in adata.var_names]
     if missing or not genes:
-        raise ValueError(f"genes must be some of those predicted; {name_some(missing)} are not.")
+        raise InputError(f"genes must be some of those predicted; {name_some(missing)} are not.")
     draw = _write_png if kind == "png" else _write_ome
     return draw(adata, Path(folder), genes)
 

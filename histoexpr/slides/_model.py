@@ -8,6 +8,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ..data import split_sections
+from ..exceptions import InputTypeError
 from ..featurizers import TrainingPatches
 from ..featurizers._training_patches import FAR_COLOUR
 from ._inside import centres_sections, find_featurizer, reach
@@ -42,7 +43,7 @@ class SlideModel:
         self.estimator = getattr(model, "best_estimator_", model)
         self._final = self.estimator[-1] if isinstance(self.estimator, Pipeline) else self.estimator
         if not hasattr(self._final, "predict_adata"):
-            raise TypeError(
+            raise InputTypeError(
                 f"model must be an estimator of histoexpr, or a Pipeline that ends in one; got "
                 f"{model!r}. Wrap a regressor: ExpressionTargetRegressor(regressor)."
             )

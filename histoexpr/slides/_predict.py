@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from .. import _keys
 from ..data import SpotPatches, open_slide
 from ..data._slides import unknown_mpp
+from ..exceptions import FileError, InputError
 from ..utils import name_some
 from ._ahead import ReadAhead
 from ._blocks import Blocks, key_of
@@ -172,7 +173,7 @@ def predict_slide(
     side_um, out_px = _patch_scale(model.trained, patch_size, out_px)
     slide = open_slide(slide, mpp=mpp)
     if slide.mpp is None:
-        raise ValueError(unknown_mpp(slide.name))
+        raise InputError(unknown_mpp(slide.name))
     name = section or (Path(slide.path).stem if slide.path else "slide")
     thumbnail = slide.thumbnail(_THUMBNAIL_PX)
     spots = _spots(slide, thumbnail, model, grid, pitch, side_um, tissue, min_tissue)
@@ -216,7 +217,7 @@ def predict_slide(
     try:
         write_adata(adata, source.read, out, folder)
     except OSError as error:
-        raise OSError(f"{error} {store.hint}") from error
+        raise FileError(f"{error} {store.hint}") from error
     store.remove()
     return out
 
@@ -229,13 +230,13 @@ def _spots(slide, thumbnail, model, grid, pitch, side_um, tissue, min_tissue):
         return spots
     mask = np.asarray(tissue(thumbnail))
     if mask.shape != thumbnail.shape[:2] or mask.dtype != bool:
-        raise ValueError(
+        raise InputError(
             f"tissue={tissue!r} must give a mask of shape {thumbnail.shape[:2]} and dtype bool; "
             f"it gave {mask.shape} {mask.dtype}."
         )
     found = on_tissue(spots, mask, slide.size, side_um / slide.mpp, min_tissue)
     if not found.any():
-        raise ValueError(
+        raise InputError(
             f"no tissue was found on {slide.name!r}: {mask.mean():.1%} of it are tissue by "
             f"{getattr(tissue, '__name__', tissue)!r}, and no patch holds {min_tissue:.0%}. Pass "
             "tissue=None to predict everywhere, or a function of your own."
@@ -250,13 +251,13 @@ def _patch_scale(trained, patch_size, out_px):
     elif trained is not None and trained.width_um is not None:
         side_um = trained.width_um
     else:
-        raise ValueError(
+        raise InputError(
             "the model does not know how much tissue its training patches showed: they had no "
             "mpp, or it was fitted on features. Pass patch_size=, such as '112um', or fit it on "
             "SpotPatches with mpp."
         )
     if trained is not None and trained.shape[0] != trained.shape[1]:
-        raise ValueError(f"the model was trained on patches that are not square: {trained.shape}.")
+        raise InputError(f"the model was trained on patches that are not square: {trained.shape}.")
     return side_um, out_px or (_USUAL_PX if trained is None else trained.shape[1])
 
 
@@ -268,7 +269,7 @@ def _columns(known, genes):
     place = {gene: column for column, gene in enumerate(known)}
     wrong = [gene for gene in genes if gene not in place] or len(genes) - len(set(genes))
     if wrong or len(genes) == 0:
-        raise ValueError(
+        raise InputError(
             f"genes must be some of the {len(known)} that the model predicts (model.genes_), each "
             f"once; got {name_some(wrong if isinstance(wrong, list) else genes)}."
         )

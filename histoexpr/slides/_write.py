@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import _keys
+from ..exceptions import FileError, InputError
 from ..utils import import_optional
 
 _ROWS = 4096  # written at a time
@@ -17,7 +18,7 @@ def check_out(out):
     """The path to write to, with a suffix that says how."""
     out = Path(out)
     if out.suffix not in SUFFIXES:
-        raise ValueError(f"out must end in .h5ad or .zarr; got {str(out)!r}.")
+        raise InputError(f"out must end in .h5ad or .zarr; got {str(out)!r}.")
     return out
 
 
@@ -49,7 +50,7 @@ def write_adata(adata, read, out, folder):
         _move(path, out)
     except (OSError, RuntimeError) as error:  # HDF5 closes a file on a full disk by RuntimeError
         _remove(path)
-        raise OSError(f"{str(out)!r} cannot be written: {_first_line(error)}.") from error
+        raise FileError(f"{str(out)!r} cannot be written: {_first_line(error)}.") from error
 
 
 def stored_key(out):

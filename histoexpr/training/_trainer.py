@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from tqdm.auto import tqdm
 
 from .. import _keys
+from ..exceptions import DivergenceError, InputError, InputTypeError
 from ..utils import fill_unset
 from ..utils._torch import PRECISIONS, autocast, draw_seed, isolated_seed, resolve_device
 from ._batches import SectionBatches, SpotBatches
@@ -208,7 +209,7 @@ class Trainer(BaseEstimator):
                         run.save(path)
         run.finish()
         if not all(torch.isfinite(weight).all() for weight in module.parameters()):
-            raise FloatingPointError(
+            raise DivergenceError(
                 "training left weights that are not finite; lower lr or set max_grad_norm."
             )
         self.history_ = run.history
@@ -237,12 +238,12 @@ class Trainer(BaseEstimator):
         found = np.unique([] if groups is None else np.asarray(groups).astype(str))
         if _keys.MISSING in found:
             n_missing = int(np.sum(np.asarray(groups) == _keys.MISSING))
-            raise ValueError(
+            raise InputError(
                 f"early_stopping=True holds out whole groups, but {n_missing} spots have no "
                 "patient (or section); fill adata.obs or drop those spots."
             )
         if len(found) < 2:
-            raise ValueError(
+            raise InputError(
                 "early_stopping=True holds out whole patients (or sections), but the training "
                 f"data names {len(found)}; give adata.obs a patient or section column with at "
                 "least two values, or use early_stopping=False."
@@ -292,7 +293,7 @@ class Trainer(BaseEstimator):
             with autocast(batch.features.device, self.precision):
                 output = run.module(batch)
             if not torch.isfinite(output.loss):
-                raise FloatingPointError(
+                raise DivergenceError(
                     f"the training loss became {output.loss.item()} in epoch "
                     f"{len(run.history)}; lower lr, set max_grad_norm, or standardise the "
                     "features (sklearn.preprocessing.StandardScaler)."
@@ -362,7 +363,7 @@ def check_trainer(trainer, default):
     if trainer is None:
         return default
     if not isinstance(trainer, Trainer):
-        raise TypeError(
+        raise InputTypeError(
             f"trainer must be a histoexpr.Trainer or None; got {type(trainer).__name__}."
         )
     return fill_unset(clone(trainer), default)

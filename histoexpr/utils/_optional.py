@@ -2,6 +2,8 @@
 
 import importlib
 
+from ..exceptions import MissingPackageError
+
 
 def import_optional(module, *, extra, purpose):
     """Import a module of an extra, or say how to install it.
@@ -27,7 +29,7 @@ def import_optional(module, *, extra, purpose):
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             f"{purpose} needs {module.partition('.')[0]!r}, which is not installed: "
             f"pip install 'histoexpr[{extra}]'."
         ) from error

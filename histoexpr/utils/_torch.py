@@ -5,6 +5,8 @@ import contextlib
 import numpy as np
 import torch
 
+from ..exceptions import InputError
+
 PRECISIONS = {"auto", "float32", "bfloat16"}
 
 
@@ -32,7 +34,7 @@ def resolve_device(device="auto"):
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(
+        raise InputError(
             f"device={device!r} is not a torch device; use 'auto', 'cpu', 'cuda' or 'cuda:0'."
         ) from error
     missing = {
@@ -40,7 +42,7 @@ def resolve_device(device="auto"):
         "mps": not torch.backends.mps.is_available(),
     }
     if missing.get(resolved.type, False):
-        raise ValueError(
+        raise InputError(
             f"device={device!r} was asked for, but torch finds no such device on this machine; "
             "use device='auto' or device='cpu'."
         )
