@@ -111,6 +111,7 @@ class TrainingPatches:
             if ratio >= REFUSED_RATIO:
                 raise InputError(message)
             warnings.warn(message, stacklevel=4)
+            return  # patches of another scale are blurred, or sharper, too
         row, ratio = _farthest(_detail(X), self.detail)
         if ratio >= SHARPER_RATIO:
             warnings.warn(
