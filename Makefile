@@ -8,13 +8,17 @@ export OMP_NUM_THREADS ?= 1
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test test-lowest lint docs clean
 
 demo: $(VENV)/.demo
 	$(PY) examples/demo.py --out demo_output
 
 test: $(VENV)/.test
 	$(PY) -m pytest -n auto
+
+# On the lowest versions that setup.cfg allows (`make test` takes the newest).
+test-lowest: $(VENV)-lowest/.test
+	$(VENV)-lowest/bin/python -m pytest -n auto
 
 lint: $(VENV)/.test
 	$(PY) -m flake8 histoexpr tests examples docs
@@ -35,10 +39,16 @@ $(VENV)/.test: setup.cfg pyproject.toml | $(PY)
 	$(PY) -m pip install --disable-pip-version-check -e '.[test]'
 	touch $@
 
+$(VENV)-lowest/.test: setup.cfg pyproject.toml tests/constraints-lowest.txt
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --disable-pip-version-check --prefer-binary \
+		-c tests/constraints-lowest.txt -e '.[test]'
+	touch $@
+
 $(VENV)/.docs: setup.cfg pyproject.toml | $(PY)
 	$(PY) -m pip install --disable-pip-version-check -e '.[docs]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo_output her2st_output
+	rm -rf $(VENV) $(VENV)-lowest build dist *.egg-info demo_output her2st_output
 	rm -rf docs/_build docs/gallery docs/generated

@@ -114,12 +114,12 @@ def prepare(folder):
     # The test backbone stands for a fast one: what is measured is the memory around it.
     for name, options in {"test_resnet": {"input_size": 64}, "mobilenetv2_100": {}}.items():
         featurizer = TimedFeaturizer(name, pretrained=False, random_state=0, **options)
-        save(LinearProbe(featurizer).fit(images, adata), folder / f"{name}.joblib")
+        save(LinearProbe(featurizer).fit(images, adata), folder / f"{name}.histoexpr")
 
 
 def predict(folder, name, pitch):
     """Spots, seconds in all, seconds of the network, and GB of memory at the highest."""
-    model, out = load(folder / f"{name}.joblib"), folder / f"{name}.h5ad"
+    model, out = load(folder / f"{name}.histoexpr"), folder / f"{name}.h5ad"
     start = time.perf_counter()
     predict_slide(model, folder / SLIDE, out, pitch=pitch)
     seconds = time.perf_counter() - start

@@ -77,8 +77,8 @@ def predict_unseen_patient(images, adata, out):
         random_state=SEED,
     )
     model.fit(images[train], adata[train])
-    histoexpr.save(model, out / "stco.joblib")
-    model = histoexpr.load(out / "stco.joblib")
+    histoexpr.save(model, out / "stco.histoexpr")
+    model = histoexpr.load(out / "stco.histoexpr")
     predicted = model.predict_adata(images[test])
     predicted.write_h5ad(out / "predicted.h5ad")
 
@@ -132,7 +132,7 @@ def main():
     print("others; log1p of counts per 10,000 over all genes, each spot normalised.\n")
     print(table.to_string(float_format="{:.3f}".format))
     print(f"\nSTco, fitted, saved, loaded; the last patient from the others: {pcc:.3f}")
-    print(f"{out}/predicted.h5ad, {out}/genes.png and {out}/stco.joblib written")
+    print(f"{out}/predicted.h5ad, {out}/genes.png and {out}/stco.histoexpr written")
     print(f"{time.perf_counter() - started:.0f} seconds")
 
 

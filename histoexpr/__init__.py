@@ -39,6 +39,7 @@ _HOME = {
     "SectionCenterer": "preprocessing",
     "StainNormalizer": "preprocessing",
     "ContextFeaturizer": "featurizers",
+    "FeatureCache": "featurizers",
     "NeighborFeatures": "featurizers",
     "TextureFeaturizer": "featurizers",
     "TimmFeaturizer": "featurizers",

@@ -1,7 +1,6 @@
 """Folds inside the training spots: what is chosen in a fit is chosen on groups left out."""
 
 import numpy as np
-from sklearn.cluster import KMeans
 from sklearn.model_selection import GroupKFold, KFold
 
 from . import _keys
@@ -58,6 +57,8 @@ def _blocks(positions, n_blocks, seed):
     places = 0 if positions is None else len(np.unique(positions, axis=0))
     if places < max(n_blocks, 2):
         return None
+    from sklearn.cluster import KMeans  # few fits need it, and it takes long to load
+
     return KMeans(n_blocks, n_init=1, random_state=seed).fit_predict(positions.astype(float))
 
 

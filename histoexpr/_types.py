@@ -69,8 +69,8 @@ class SpotBatch:
         row 0 to row 1, both of which number the spots of this batch. A batch that has edges
         cannot be indexed.
     images : SpotPatches or None
-        For a backbone that is trained along. They are read when a batch is computed, and stay
-        where they are whatever the device.
+        For a backbone that is trained along. They are read when a batch is computed, or just
+        ahead of it (`nn.EndToEnd.read_ahead`), and stay where they are whatever the device.
     """
 
     features: torch.Tensor

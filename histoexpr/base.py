@@ -29,6 +29,7 @@ from .data import (
 )
 from .exceptions import InputError
 from .featurizers import check_featurizer
+from .io import SavableMixin
 from .preprocessing import ExpressionTargetMixin, ExpressionTransformer
 from .retrieval import SpotRetriever, check_retriever
 from .training import Trainer, check_trainer
@@ -38,7 +39,7 @@ from .utils._torch import draw_seed, isolated_seed
 
 @shared_docs
 class BaseExpressionRegressor(
-    FeaturizerMixin, ExpressionTargetMixin, RegressorMixin, BaseEstimator
+    SavableMixin, FeaturizerMixin, ExpressionTargetMixin, RegressorMixin, BaseEstimator
 ):
     """Base of the methods: images or features in, expression out.
 

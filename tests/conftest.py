@@ -5,6 +5,22 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# "ci": the same few examples each time. "fuzz" (`make fuzz`): new ones each time, and in tests/fuzz
+# again and again until HISTOEXPR_FUZZ_SECONDS a test are used up.
+FUZZ_SECONDS = float(os.environ.get("HISTOEXPR_FUZZ_SECONDS", 0))
+_COMMON = {
+    "deadline": None,
+    "database": None,
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+}
+settings.register_profile("ci", max_examples=25, derandomize=True, **_COMMON)
+settings.register_profile("fuzz", max_examples=100, **_COMMON)
+settings.load_profile("fuzz" if FUZZ_SECONDS else "ci")
+
+# A test that computes features twice compares what was computed twice, not one array with itself.
+os.environ["HISTOEXPR_FEATURE_CACHE_GB"] = "0"
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A file imports only from what stands before its own place.
 LAYERS = (
-    "_version exceptions _keys _types utils data nn preprocessing metrics featurizers training retrieval "
-    "datasets _spots _folds _featurized base calibration methods io model_selection plotting "
-    "slides report cli testing"
+    "_version exceptions _keys _types utils data nn preprocessing metrics featurizers "
+    "training retrieval datasets _spots _folds _featurized _inside io base calibration "
+    "methods model_selection plotting slides report cli testing"
 ).split()
 
 LAZY = {"scanpy", "anndata", "pandas", "timm", "faiss", "matplotlib", "torch", "sklearn", "skimage"}

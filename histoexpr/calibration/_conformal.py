@@ -1,10 +1,14 @@
 """Prediction intervals from the errors on groups that were left out."""
 
+from numbers import Real
+
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from ..data._patch_checks import check_names
 from ..exceptions import InputError
+from ._check import check_genes, check_same_shape
 
 _LEVELS = 401
 
@@ -54,9 +58,15 @@ class ConformalIntervals(BaseEstimator):
         -------
         ConformalIntervals
             self.
+
+        Raises
+        ------
+        ValueError
+            If shapes differ, a value is NaN or infinite, or a group has no name.
         """
+        residual, spread = check_same_shape(residual=residual, spread=spread)
         scores = residual / np.where(spread > 0, spread, 1.0)
-        names = np.zeros(len(scores)) if groups is None else np.asarray(groups)
+        names = check_names(groups, len(scores), "groups", default="all")
         _, codes, sizes = np.unique(names, return_inverse=True, return_counts=True)
         weights = 1.0 / (len(sizes) * sizes[codes])
         self.n_spots_, self.n_groups_ = len(scores), len(sizes)
@@ -88,7 +98,9 @@ class ConformalIntervals(BaseEstimator):
             If `coverage` is not between 0 and 1.
         """
         check_is_fitted(self)
-        if not 0 < coverage < 1:
+        predicted, spread = check_same_shape(predicted=predicted, spread=spread)
+        check_genes(predicted.shape[1], self.quantiles_.shape[1])
+        if not isinstance(coverage, Real) or not 0 < coverage < 1:
             raise InputError(f"coverage must lie between 0 and 1, e.g. 0.9; got {coverage!r}.")
         # One spot more than there are: the one to be predicted.
         tail = (1 - coverage) / 2 * (1 + 1 / self.n_spots_) - 1 / self.n_spots_

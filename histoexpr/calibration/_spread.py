@@ -4,6 +4,8 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from ._check import check_genes, check_same_shape
+
 _LEAST, _MOST = 0.25, 4.0  # of a gene's mean squared error: what the line may say at its ends
 
 
@@ -31,7 +33,13 @@ class SpreadModel(BaseEstimator):
         -------
         SpreadModel
             self.
+
+        Raises
+        ------
+        ValueError
+            If shapes differ, or a value is NaN or infinite.
         """
+        predicted, residual = check_same_shape(predicted=predicted, residual=residual)
         squared = np.square(residual, dtype=np.float64)
         self.level_, self.centre_ = squared.mean(axis=0), predicted.mean(axis=0, dtype=np.float64)
         away = predicted - self.centre_
@@ -53,6 +61,8 @@ class SpreadModel(BaseEstimator):
             In the unit of expression.
         """
         check_is_fitted(self)
+        (predicted,) = check_same_shape(predicted=predicted)
+        check_genes(predicted.shape[1], len(self.level_))
         squared = self.level_ + self.slope_ * (predicted - self.centre_)
         squared = np.clip(squared, _LEAST * self.level_, _MOST * self.level_)
         return np.sqrt(squared).astype(np.float32)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from .. import _keys
 from ._command import Command, bars, typed
 from ._inputs import FeaturizerType, Names, SourceType, make_featurizer, read_genes
 from ._models import FITTED_ON, refuse_existing
@@ -16,8 +15,8 @@ from ._output import show
     short_help="Fit a method on sections.",
     epilog="""\b
 Examples:
-  histoexpr fit sheet.csv --method STco --featurizer timm:resnet50 --out stco.joblib
-  histoexpr fit her2st:her2st --method StInfer-retrieval --featurizer texture --out stinfer.joblib
+  histoexpr fit sheet.csv --method STco --featurizer timm:resnet50 --out stco.histoexpr
+  histoexpr fit her2st:her2st --method StInfer-retrieval --featurizer texture --out a.histoexpr
 """,
 )
 @click.argument("data", type=SourceType(), metavar="SHEET.csv|her2st:DIR")
@@ -70,9 +69,7 @@ def command(
     model.set_params(expression=ExpressionTransformer(panel))
     model.fit(images, adata)
     fitted_on = {
-        "n_spots": adata.n_obs,
-        "sections": _names(adata, _keys.SECTION),
-        "patients": _names(adata, _keys.PATIENT),
+        **getattr(model, FITTED_ON),
         "patch_size": patch_size or data.default_patch,
         "command": typed(),
         "versions": _versions(),
@@ -106,7 +103,3 @@ def _make_model(method, preset, featurizer, seed):
     if "trainer" in model.get_params(deep=False):
         model.set_params(trainer=model.trainer or Trainer()).set_params(trainer__verbose=bars())
     return model
-
-
-def _names(adata, key):
-    return adata.obs[key].astype(str).unique().tolist() if key in adata.obs else None

@@ -3,24 +3,37 @@
 import click
 
 from ._command import Command
-from ._models import ModelType, read_model, training_patches
+from ._models import (
+    ModelType,
+    allow_pickle_option,
+    final_step,
+    read_model,
+    training_patches,
+)
 from ._output import show, some_of
 
 
 @click.command(
     cls=Command,
     short_help="Say what a fitted model is.",
-    epilog="\b\nExample:\n  histoexpr info stco.joblib",
+    epilog="\b\nExample:\n  histoexpr info stco.histoexpr",
 )
 @click.argument("model", type=ModelType())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with all genes.")
-def command(model, as_json):
+@click.option("--card", is_flag=True, help="Print the model card instead, as Markdown.")
+@allow_pickle_option
+def command(model, as_json, card, allow_pickle):
     """Method, genes, units, scale and training data of a model, and the versions it was made with.
 
-    Reading a model runs code that its file names: open files only of people you trust.
+    A file of joblib is not read unless you allow it: see --allow-pickle.
     """
-    estimator, fitted_on = read_model(model)
-    final = estimator[-1] if hasattr(estimator, "steps") else estimator
+    estimator, fitted_on = read_model(model, allow_pickle)
+    if card:
+        from .. import io
+
+        click.echo(io.card(estimator), nl=False)
+        return
+    final = final_step(estimator)
     genes = list(map(str, getattr(final, "genes_", [])))
     show(
         {

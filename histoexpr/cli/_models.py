@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-# Which attribute of a model tells what `histoexpr fit` knew of its training.
+# Which attribute of a model tells what is known of its training; `histoexpr fit` adds to it.
 FITTED_ON = "fitted_on_"
 
 
@@ -15,28 +15,42 @@ class ModelType(click.Path):
         super().__init__(exists=True, dir_okay=False, path_type=Path)
 
 
-def read_model(path):
+allow_pickle_option = click.option(
+    "--allow-pickle", is_flag=True,
+    help="Read a model that joblib wrote. It can run any code: only from people you trust.",
+)  # fmt: skip
+
+
+def read_model(path, allow_pickle=False):
     """A fitted model, and what is known of its training.
 
     Parameters
     ----------
     path : Path
+    allow_pickle : bool, default=False
+        Whether to read files of joblib, which can run any code.
 
     Returns
     -------
     model : estimator
     fitted_on : dict
-        Empty for a model that ``histoexpr fit`` did not write.
+        Without ``patch_size``, ``command`` and ``versions`` where ``histoexpr fit`` did not write
+        the model.
     """
     from .. import io
 
-    model = io.load(path)
-    return model, getattr(model, FITTED_ON, {})
+    model = io.load(path, allow_pickle=allow_pickle)
+    return model, getattr(final_step(model), FITTED_ON, {})
+
+
+def final_step(model):
+    """The last step of a Pipeline, or the model itself."""
+    return model[-1] if hasattr(model, "steps") else model
 
 
 def training_patches(model):
     """The record of the patches that a model was fitted on, or None."""
-    from ..slides._inside import find_training_patches
+    from .._inside import find_training_patches
 
     return find_training_patches(model)[0]
 

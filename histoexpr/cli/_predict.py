@@ -5,9 +5,16 @@ from pathlib import Path
 import click
 
 from ..utils import written_aside
+from ..utils._h5ad import write_h5ad
 from ._command import Command
 from ._inputs import Names, SourceType
-from ._models import ModelType, read_model, refuse_existing, training_patches
+from ._models import (
+    ModelType,
+    allow_pickle_option,
+    read_model,
+    refuse_existing,
+    training_patches,
+)
 from ._output import show
 
 
@@ -16,7 +23,7 @@ from ._output import show
     short_help="Predict the expression of spots.",
     epilog="""\b
 Example:
-  histoexpr predict sheet.csv --model stco.joblib --out predicted.h5ad
+  histoexpr predict sheet.csv --model stco.histoexpr --out predicted.h5ad
 """,
 )
 @click.argument("data", type=SourceType(), metavar="SHEET.csv|her2st:DIR")
@@ -31,7 +38,8 @@ Example:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
-def command(data, model, out, sections, patch_size, as_json, overwrite):
+@allow_pickle_option
+def command(data, model, out, sections, patch_size, as_json, overwrite, allow_pickle):
     """Predict from the images of the sections of a sheet.
 
     Counts are not needed, and not used. The file holds expression in the units of the model,
@@ -40,13 +48,13 @@ def command(data, model, out, sections, patch_size, as_json, overwrite):
     refuse_existing(out, overwrite)
     if out.suffix != ".h5ad":
         raise click.BadParameter(f"{str(out)!r} must end in .h5ad.", param_hint="--out")
-    estimator, fitted_on = read_model(model)
+    estimator, fitted_on = read_model(model, allow_pickle)
     size, out_px = _scale(estimator, fitted_on)
     images, adata = data.load(patch_size or size, out_px, sections)
     predicted = estimator.predict_adata(images)
     predicted.obs_names = adata.obs_names
     with written_aside(out) as aside:
-        predicted.write_h5ad(aside, compression="gzip")
+        write_h5ad(predicted, aside, compression="gzip")
     show(
         {
             "predictions": str(out),

@@ -6,7 +6,7 @@ import click
 
 from ._command import Command, bars
 from ._inputs import Names
-from ._models import ModelType, read_model
+from ._models import ModelType, allow_pickle_option, final_step, read_model
 from ._output import show
 
 GRIDS = ("spots", "hexagonal", "square", "dense")
@@ -18,8 +18,8 @@ SUFFIXES = (".h5ad", ".zarr")
     short_help="Predict expression over whole slides.",
     epilog="""\b
 Examples:
-  histoexpr predict-slide tumour.svs --model stco.joblib --out tumour.h5ad
-  histoexpr predict-slide slides/*.svs --model stco.joblib --out predicted --maps ERBB2,KRT19
+  histoexpr predict-slide tumour.svs --model stco.histoexpr --out tumour.h5ad
+  histoexpr predict-slide slides/*.svs --model stco.histoexpr --out predicted --maps ERBB2,KRT19
 """,
 )
 @click.argument(
@@ -48,8 +48,11 @@ Examples:
 )  # fmt: skip
 @click.option("--no-resume", is_flag=True, help="Do again what an earlier run has finished.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@allow_pickle_option
 @click.pass_context
-def command(ctx, slides, model, out, maps, map_kind, no_resume, as_json, **options):
+def command(
+    ctx, slides, model, out, maps, map_kind, no_resume, as_json, allow_pickle, **options
+):
     """Find the tissue on each slide, cover it with spots and predict their expression.
 
     The same command goes on from what a stopped run has done. A slide that cannot be read does
@@ -57,7 +60,7 @@ def command(ctx, slides, model, out, maps, map_kind, no_resume, as_json, **optio
     """
     from ..slides import SlidesFailed, predict_slide, predict_slides, write_gene_maps
 
-    estimator, _ = read_model(model)
+    estimator, _ = read_model(model, allow_pickle)
     _check_genes(estimator, maps, options["genes"])
     failed = None
     options = {**options, "resume": not no_resume, "verbose": bars()}
@@ -84,7 +87,7 @@ def command(ctx, slides, model, out, maps, map_kind, no_resume, as_json, **optio
 
 def _check_genes(estimator, maps, genes):
     """Refuse genes to draw that will not be there, before slides are predicted for hours."""
-    final = estimator[-1] if hasattr(estimator, "steps") else estimator
+    final = final_step(estimator)
     there = set(getattr(final, "genes_", ())) if genes is None else set(genes)
     missing = [gene for gene in maps or () if gene not in there]
     if missing:

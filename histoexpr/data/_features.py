@@ -6,6 +6,8 @@ import numpy as np
 
 from .. import _keys
 from ..exceptions import InputError
+from ..utils._validation import as_array
+from ._patch_checks import check_names, check_spatial
 from ._target import check_one_patient_a_section, check_positions
 
 _CARRIED = (_keys.SPATIAL, "positions", _keys.SECTION, _keys.PATIENT)
@@ -50,7 +52,7 @@ class SpotFeatures:
     patient: np.ndarray | None = None
 
     def __post_init__(self):
-        features = np.asarray(self.features)
+        features = as_array(self.features, "features")
         if features.ndim != 2:
             raise InputError(
                 f"features must have shape (n_spots, n_features); got {features.shape}."
@@ -60,16 +62,18 @@ class SpotFeatures:
             values = getattr(self, name)
             if values is None:
                 continue
-            values = np.asarray(values)
-            if len(values) != len(features):
+            values = as_array(values, name)
+            if values.shape[:1] != features.shape[:1]:
                 raise InputError(
-                    f"{name} has {len(values)} rows, but there are features of {len(features)} "
-                    "spots; give one row for each spot."
+                    f"{name} has {len(values) if values.ndim else 'no'} rows, but there are "
+                    f"features of {len(features)} spots; give one row for each spot."
                 )
             if name == "positions":
                 values = check_positions(values, len(features))
             elif name != _keys.SPATIAL:
-                values = values.astype(str)
+                values = check_names(values, len(features), name)
+            elif len(values):
+                values = check_spatial(values, len(features))
             object.__setattr__(self, name, values)
         check_one_patient_a_section(self.section, self.patient)
 
@@ -106,6 +110,10 @@ class SpotFeatures:
     def __len__(self):
         return len(self.features)
 
+    def __sizeof__(self):  # by which dask tells what to send once from what goes with every task
+        arrays = [self.features, *(getattr(self, name) for name in _CARRIED)]
+        return object.__sizeof__(self) + sum(a.nbytes for a in arrays if a is not None)
+
     def __getitem__(self, index):
         # scikit-learn asks for (rows, Ellipsis).
         rows = index[0] if isinstance(index, tuple) and index[1:] == (Ellipsis,) else index
@@ -116,6 +124,8 @@ class SpotFeatures:
         return replace(self, features=self.features[rows], **carried)
 
     def __array__(self, dtype=None, copy=None):
+        if copy is None:  # for which NumPy 1 has no word
+            return np.asarray(self.features, dtype=dtype)
         return np.array(self.features, dtype=dtype, copy=copy)
 
     def __repr__(self):

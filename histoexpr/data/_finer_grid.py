@@ -8,6 +8,7 @@ from scipy.spatial import Delaunay, QhullError, cKDTree
 
 from ..exceptions import InputError
 from ..utils import name_some
+from ..utils._validation import check_number
 from ._check import check_images
 from ._patches import SpotPatches
 
@@ -82,10 +83,8 @@ def finer_grid(images, factor=2, *, max_distance=None):
     images = check_images(images)
     _check_has_pixels(images)
     factor = _check_factor(factor)
-    if max_distance is not None and not max_distance > 0:
-        raise InputError(
-            f"max_distance must be above 0, in pixels of the section image; got {max_distance!r}."
-        )
+    if max_distance is not None:
+        check_number(max_distance, "max_distance", unit=", in pixels of the section image")
     nearest, spatial = [np.arange(len(images))], [images.spatial]
     for name in dict.fromkeys(images.section.tolist()):
         rows = np.flatnonzero(images.section == name)

@@ -9,8 +9,9 @@ from collections import OrderedDict
 import numpy as np
 from PIL import Image
 
-from ..exceptions import InputError, InputTypeError, MissingFileError
+from ..exceptions import FileError, InputError, InputTypeError, MissingFileError
 from ._decode import pil_to_rgb, read_image, to_rgb
+from ._hashing import digest, hash_each, is_frozen
 
 CACHE_LIMIT_VARIABLE = "HISTOEXPR_IMAGE_CACHE_GB"
 _DEFAULT_CACHE_GB = 4.0
@@ -29,9 +30,12 @@ class SectionImage(abc.ABC):
         What messages call it.
     mpp : float or None
         Micrometres per pixel where the image says so, as a slide does.
+    nbytes : int
+        Of the pixels that travel with it, when it is sent to another process.
     """
 
     mpp = None
+    nbytes = 0
 
     def __init__(self, size, name):
         self.size = size
@@ -44,6 +48,26 @@ class SectionImage(abc.ABC):
     @abc.abstractmethod
     def same_as(self, other):
         """Whether both hold the same picture."""
+
+    def content_key(self, most_bytes):
+        """What tells the pixels from those of any other image, at any time.
+
+        Parameters
+        ----------
+        most_bytes : int
+            How much may be read for it, each time that it is asked for.
+
+        Returns
+        -------
+        str or None
+            None where it takes more, or cannot be told.
+
+        Raises
+        ------
+        ValueError
+            If the pixels are known to have changed since the image was opened.
+        """
+        return None
 
     def cut(self, centres, sizes, out_px, fills):
         """Cut squares around points, one after the other: see `cut_square`.
@@ -70,11 +94,21 @@ class SectionImage(abc.ABC):
 class ArrayImage(SectionImage):
     """An image that is in memory already; the array is not copied when it is RGB."""
 
+    _content = None
+
     def __init__(self, array):
+        if array.ndim > 3:
+            raise InputError(
+                f"a section image has two or three dimensions; got an array of shape {array.shape}."
+            )
         pixels = to_rgb(array, "the section image").view()
         pixels.flags.writeable = False
         super().__init__((pixels.shape[1], pixels.shape[0]), "array")
         self._pixels = pixels
+
+    @property
+    def nbytes(self):
+        return self._pixels.nbytes
 
     def pixels(self):
         return self._pixels
@@ -83,6 +117,22 @@ class ArrayImage(SectionImage):
         if self is other:
             return True
         return isinstance(other, ArrayImage) and np.array_equal(self._pixels, other._pixels)
+
+    def content_key(self, most_bytes):
+        """A hash of the pixels; remembered where nobody can write to them any more."""
+        if self._content is not None:
+            return self._content
+        frozen = is_frozen(self._pixels)
+        if not frozen and self._pixels.nbytes > most_bytes:
+            return None
+        rows = hash_each(self._pixels, np.arange(len(self._pixels)))
+        content = f"array {self._pixels.shape} {digest(rows).hex()}"
+        self._content = content if frozen else None
+        return content
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._pixels.flags.writeable = False  # pickles forget it
 
 
 class FileImage(SectionImage):
@@ -96,7 +146,7 @@ class FileImage(SectionImage):
         self.path = os.path.abspath(path)
         self._checksum = None
         with self._open() as file:
-            self._stamp = _stamp(file)
+            self._stamp = _stamp(os.fstat(file.fileno()))
             super().__init__(read_image(file, self.path, header_only=True), self.path)
 
     @property
@@ -126,6 +176,17 @@ class FileImage(SectionImage):
             return True
         return isinstance(other, FileImage) and self.checksum == other.checksum
 
+    def content_key(self, most_bytes):
+        """The checksum, which is compared with the file again where that was written to."""
+        try:
+            stamp = _stamp(os.stat(self.path))
+        except FileNotFoundError:
+            return f"file {self.checksum}"  # where it is known: pixels may be in the cache
+        if self._checksum is None or _verified.get((self.path, self._checksum)) != stamp:
+            with self._open() as file:
+                self._verify(file)
+        return f"file {self._checksum}"
+
     def _open(self):
         try:
             return open(self.path, "rb")
@@ -137,19 +198,21 @@ class FileImage(SectionImage):
             raise MissingFileError(
                 f"There is no section image at {self.path!r}.{moved if self._checksum else ''}"
             ) from error
+        except OSError as error:
+            raise FileError(f"{self.path!r} cannot be opened ({error.strerror}).") from error
 
     def _verify(self, file):
         """Compute the checksum, or compare it: the file must be the one that was constructed.
 
         Until it is known, size and modification time stand in for it.
         """
-        digest = hashlib.sha256()
+        stamp, sha = _stamp(os.fstat(file.fileno())), hashlib.sha256()
         while chunk := file.read(1 << 20):
-            digest.update(chunk)
+            sha.update(chunk)
         file.seek(0)
-        found = digest.hexdigest()
+        found = sha.hexdigest()
         if self._checksum is None:
-            changed = self._stamp != _stamp(file)
+            changed = self._stamp != stamp
         else:
             changed = self._checksum != found
         if changed:
@@ -158,6 +221,7 @@ class FileImage(SectionImage):
                 "Put the old file back, or build the SpotPatches anew."
             )
         self._checksum = found
+        _verified[self.path, found] = stamp
 
     def __getstate__(self):
         return {"path": self.path, "size": self.size, "name": self.name, "checksum": self.checksum}
@@ -301,10 +365,10 @@ class _PixelCache:
 
 
 _cache = _PixelCache()
+_verified = {}  # (path, checksum) of the files of this process: size and time of change
 if hasattr(os, "register_at_fork"):  # a lock held by another thread would stay held in the child
     os.register_at_fork(after_in_child=_cache.renew_lock)
 
 
-def _stamp(file):
-    status = os.fstat(file.fileno())
+def _stamp(status):
     return status.st_size, status.st_mtime_ns

@@ -4,7 +4,9 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
-from ..exceptions import InputError
+from .. import _keys
+from ..utils._validation import as_array, check_number
+from ._patch_checks import ONE_SECTION, check_names, check_spatial
 
 _REACH = 3.0  # standard deviations; what lies beyond weighs less than 1.2 % of the centre
 
@@ -21,11 +23,21 @@ def spot_pitch(spatial):
     -------
     float
         In pixels at full resolution; NaN for fewer than two places.
+
+    Raises
+    ------
+    ValueError
+        If a coordinate is not finite.
     """
-    places = np.unique(spatial, axis=0)
+    places = np.unique(_check_places(spatial), axis=0)
     if len(places) < 2:
         return np.nan
     return float(np.median(cKDTree(places).query(places, 2)[0][:, 1]))
+
+
+def _check_places(spatial):
+    spatial = as_array(spatial, _keys.SPATIAL)
+    return check_spatial(spatial) if spatial.size else np.empty((0, 2))
 
 
 def neighborhood(spatial, section=None, sigma=1.0, itself=True):
@@ -53,10 +65,9 @@ def neighborhood(spatial, section=None, sigma=1.0, itself=True):
     ValueError
         If a coordinate is not finite.
     """
-    spatial = np.asarray(spatial, dtype=np.float64)
-    if not np.isfinite(spatial).all():
-        raise InputError("spatial holds NaN or infinite coordinates; neighbours need places.")
-    section = np.zeros(len(spatial)) if section is None else np.asarray(section)
+    spatial = _check_places(spatial)
+    sigma = check_number(sigma, "sigma", reached=True)
+    section = check_names(section, len(spatial), _keys.SECTION, default=ONE_SECTION)
     rows, columns, weights = [np.arange(len(spatial))], [np.arange(len(spatial))], []
     weights.append(np.full(len(spatial), 1.0 if itself else np.finfo(np.float64).tiny))
     for name in np.unique(section):

@@ -2,24 +2,28 @@
 
 import operator
 import re
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
 from .. import _keys
-from ..exceptions import InputError
+from ..exceptions import InputError, InputTypeError
 from ..utils import name_some
+from ..utils._validation import as_array
 from ._decode import to_rgb
 from ._images import SectionImage, open_section_image
 
 ONE_SECTION = "0"
+MOST_PX = 2**14  # side of a patch: 800 MB of pixels
+_FARTHEST = 1e100
 
 
 def check_patch_array(patches):
     """Patches as a uint8 array of shape (n_spots, height, width, 3)."""
     try:
         patches = np.asarray(patches)
-    except ValueError as error:  # numpy's "inhomogeneous shape"
+    except (TypeError, ValueError) as error:  # numpy's "inhomogeneous shape"
         raise InputError(
             f"The patches differ in size or channel count ({error}); all must have one shape."
         ) from error
@@ -78,8 +82,8 @@ def match_sections(images, section, n_spots):
 
 def check_spatial(spatial, n_spots=None):
     """Spot centres as a float64 copy of shape (n_spots, 2), finite, at least one."""
-    spatial = np.array(spatial, dtype=np.float64)
-    if len(spatial) == 0:
+    spatial = as_array(spatial, _keys.SPATIAL, dtype=np.float64, copy=True)
+    if spatial.size == 0:
         raise InputError("spatial holds no spots: the section is empty, nothing can be cut.")
     if spatial.ndim != 2 or spatial.shape[1] != 2 or n_spots not in (None, len(spatial)):
         raise InputError(
@@ -92,7 +96,15 @@ def check_spatial(spatial, n_spots=None):
             f"{int(bad.sum())} spots have a NaN or infinite centre, the first at row "
             f"{int(np.flatnonzero(bad)[0])}. Drop them from spatial and from adata."
         )
+    check_reach(spatial)
     return spatial
+
+
+def check_reach(spatial):
+    """Refuse coordinates so large that distances between them overflow."""
+    most = np.abs(spatial).max(initial=0)
+    if most > _FARTHEST:
+        raise InputError(f"spatial reaches {most:.3g}, which is beyond any image: is it in pixels?")
 
 
 def check_centres(spatial, mine, name, image):
@@ -118,8 +130,10 @@ def crop_sizes(patch_size, mpp, section):
         )
     number, unit = float(match[1]), match[2]
     if unit == "px":
-        if number != int(number) or number < 1:
-            raise InputError(f"patch_size={patch_size!r} must be whole pixels, at least 1.")
+        if number != int(number) or not 1 <= number <= MOST_PX:
+            raise InputError(
+                f"patch_size={patch_size!r} must be whole pixels, at least 1 and at most {MOST_PX}."
+            )
         return np.full(len(section), int(number))
     unknown = np.isnan(mpp)
     if unknown.any():
@@ -128,22 +142,24 @@ def crop_sizes(patch_size, mpp, section):
             f"{name_some(np.unique(section[unknown]))}: pass mpp= (micrometres per pixel), or "
             "give patch_size in px."
         )
-    sizes = np.floor(number / mpp + 0.5).astype(np.int64)
-    if sizes.min() < 1:
+    sizes = np.floor(number / mpp + 0.5)
+    if not (1 <= sizes.min() and sizes.max() <= MOST_PX):
         raise InputError(
-            f"patch_size={patch_size!r} is less than a pixel at {mpp.max():.3g} um/px; is mpp in "
-            "micrometres per pixel?"
+            f"patch_size={patch_size!r} is less than a pixel, or more than {MOST_PX}, at "
+            f"{mpp.min():.3g} to {mpp.max():.3g} um/px; is mpp in micrometres per pixel?"
         )
-    return sizes
+    return sizes.astype(np.int64)
 
 
 def spread_mpp(mpp, section):
     """Micrometres per pixel of each spot, float64, NaN where unknown."""
     if isinstance(mpp, dict):
-        by_name = {str(k): np.nan if v is None else float(v) for k, v in mpp.items()}
+        numbers = [np.nan if v is None else v for v in mpp.values()]
+        numbers = as_array(numbers, "mpp", dtype=np.float64).reshape(len(mpp), -1)[:, 0]
+        by_name = dict(zip(map(str, mpp), numbers))
         values = np.array([by_name.get(name, np.nan) for name in section.tolist()])
     else:
-        values = np.asarray(np.nan if mpp is None else mpp, dtype=np.float64)
+        values = as_array(np.nan if mpp is None else mpp, "mpp", dtype=np.float64)
         if values.shape not in ((), section.shape):
             raise InputError(
                 f"mpp must be a number, a dict of section to number, or of shape "
@@ -164,16 +180,20 @@ def check_names(values, n_spots, what, default=None):
         return None
     if isinstance(values, (str, int, np.integer)):
         return np.full(n_spots, str(values))
-    values = np.asarray(values, dtype=object)
+    if isinstance(values, np.ndarray) and values.dtype.kind == "U" and values.shape == (n_spots,):
+        return values
+    values = as_array(values, what, dtype=object)
     if values.shape != (n_spots,):
-        raise InputError(f"{what} must have one name a spot, ({n_spots},); got {values.shape}.")
+        raise InputError(
+            f"{what} must have a name for each of the {n_spots} spots; got shape {values.shape}."
+        )
     missing = pd.isna(values)
     if missing.any():
         raise InputError(
             f"{what} is missing for {int(missing.sum())} spots, the first at row "
             f"{int(np.flatnonzero(missing)[0])}; name it for all spots."
         )
-    return values.astype(str)
+    return as_array(values, what, dtype=str)
 
 
 def check_out_px(out_px):
@@ -182,14 +202,14 @@ def check_out_px(out_px):
         size = operator.index(out_px)
     except TypeError as error:
         raise InputError(f"out_px must be a whole number of pixels; got {out_px!r}.") from error
-    if size < 1:
-        raise InputError(f"out_px must be at least 1; got {out_px!r}.")
+    if not 1 <= size <= MOST_PX:
+        raise InputError(f"out_px must be at least 1 and at most {MOST_PX}; got {out_px!r}.")
     return size
 
 
 def check_fill(fill):
     """A colour as uint8 (3,)."""
-    values = np.asarray(fill)
+    values = as_array(fill, "fill")
     whole = values.shape in ((), (3,)) and values.dtype.kind in "iu"
     if not whole or values.min() < 0 or values.max() > 255:
         raise InputError(f"fill must be 0 to 255, or three such numbers (RGB); got {fill!r}.")
@@ -219,6 +239,19 @@ def rows_of(index, n_spots):
     if rows.ndim > 1:
         raise IndexError("SpotPatches are indexed by an integer, a slice, or a 1-D array.")
     return int(rows) if rows.ndim == 0 else rows
+
+
+def check_parts(parts, kind):
+    """A list of SpotPatches, which are of the class ``kind``; at least one."""
+    if not isinstance(parts, Iterable):
+        raise InputTypeError(f"parts must be a list of SpotPatches; got {parts!r}.")
+    parts = list(parts)
+    if not parts:
+        raise InputError("There is nothing to concatenate: parts is empty.")
+    others = {type(part).__name__ for part in parts if not isinstance(part, kind)}
+    if others:
+        raise InputTypeError(f"parts must be SpotPatches; got {name_some(sorted(others))}.")
+    return parts
 
 
 def check_one_image_a_section(patches):

@@ -216,9 +216,7 @@ class SpotPatches:
             If there are none, their patches differ in size or in the functions of :meth:`map`,
             an attribute is known for some only, or a section name stands for two images.
         """
-        parts = list(parts)
-        if not parts:
-            raise InputError("There is nothing to concatenate: parts is empty.")
+        parts = checks.check_parts(parts, cls)
         shapes = {part._patch_shape[:2] for part in parts}
         if len(shapes) > 1:
             raise InputError(
@@ -302,6 +300,10 @@ class SpotPatches:
 
     def __len__(self):
         return len(self._source)
+
+    def __sizeof__(self):  # by which dask tells what to send once from what goes with every task
+        arrays = [*self._sources, *(getattr(self, name) for name in _PER_SPOT)]
+        return object.__sizeof__(self) + sum(a.nbytes for a in arrays if a is not None)
 
     def __getitem__(self, index):
         rows = checks.rows_of(index, len(self))

@@ -9,7 +9,8 @@ import numpy as np
 from ..exceptions import InputError
 from ..utils import import_optional
 from ._decode import to_rgb
-from ._slides import Slide, square_mpp
+from ._slide_checks import square_mpp
+from ._slides import Slide
 
 _CACHE_BYTES = 2**27
 

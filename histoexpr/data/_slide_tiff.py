@@ -10,7 +10,8 @@ import numpy as np
 from ..exceptions import InputError, MissingPackageError
 from ._decode import tiff_plane, to_rgb
 from ._images import FileImage
-from ._slides import PlainSlide, Slide, square_mpp
+from ._slide_checks import square_mpp
+from ._slides import PlainSlide, Slide
 
 _CACHE_BYTES = 2**27  # of decoded tiles: the rows of tiles that a row of patches touches
 _MOST_PIECE = 2**26  # bytes of a decoded tile or strip; in larger ones there is nothing to gain

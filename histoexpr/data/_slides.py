@@ -13,16 +13,20 @@ import numpy as np
 from PIL import Image
 
 from ..exceptions import InputError, MissingFileError
+from ..utils._validation import check_number
 from ._images import FileImage, SectionImage, corner, open_section_image
+from ._patch_checks import check_fill
+from ._slide_checks import MOST_WHOLE, check_mpp, check_side, check_whole, unknown_mpp
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
 PLAIN_SUFFIXES = (".jpg", ".jpeg", ".png")
 # Share by which a level may be coarser than asked for: mpp and level sizes are rounded numbers.
 _LEVEL_TOLERANCE = 0.01
 _MOST_READ = 2**25  # pixels of a level read at once; larger regions are read in bands
-_MOST_WHOLE = 2**32  # bytes of a level that may be decoded as a whole
+_FINEST = 1e-4  # of the slide's own scale
 _MPP_DIFFERS = 0.1  # share by which a given mpp may differ from the file's without a word
-_NOT_SQUARE = 0.05
+# Slides that are one file. Others (MRXS, VMS) are many, and could change behind its back.
+_ONE_FILE = (*TIFF_SUFFIXES, ".svs", ".ndpi", ".scn", ".bif", ".svslide")
 
 
 class Slide(SectionImage):
@@ -53,6 +57,7 @@ class Slide(SectionImage):
         self.levels = tuple(levels)
         self.downsamples = tuple(_downsample(levels[0], level) for level in levels)
         self.mpp = mpp
+        self._opened = _file_state(path)
 
     @functools.cached_property
     def fingerprint(self):
@@ -89,7 +94,15 @@ class Slide(SectionImage):
         """
         if mpp is not None and self.mpp is None:
             raise InputError(unknown_mpp(self.name))
-        ratio = 1.0 if mpp is None else _check_mpp(mpp) / self.mpp
+        x, y = (check_number(v, "the corner", -MOST_WHOLE) for v in (x, y))
+        check_side(width, "width"), check_side(height, "height")
+        fill = check_fill(fill)
+        ratio = 1.0 if mpp is None else check_mpp(mpp) / self.mpp
+        if ratio < _FINEST:
+            raise InputError(
+                f"mpp={mpp} is far finer than the {self.mpp:.4g} um/px of {self.name!r}: nothing "
+                "can be seen at that scale."
+            )
         return self._read((x, y, x + width * ratio, y + height * ratio), (width, height), fill)
 
     def thumbnail(self, max_px=2048):
@@ -104,7 +117,7 @@ class Slide(SectionImage):
         -------
         ndarray of shape (height, width, 3), dtype uint8
         """
-        shrink = min(1.0, max_px / max(self.size))
+        shrink = min(1.0, check_side(max_px, "max_px") / max(self.size))
         size = tuple(max(1, round(side * shrink)) for side in self.size)
         return self._read((0, 0, *self.size), size, 255)
 
@@ -131,6 +144,12 @@ class Slide(SectionImage):
             isinstance(other, Slide) and self.fingerprint == other.fingerprint
         )
 
+    def content_key(self, most_bytes):
+        """The fingerprint and the state of the file: to hash a slide would take minutes."""
+        if self._opened is None or self._opened != _file_state(self.path):
+            return None
+        return f"slide {self.fingerprint} {self.path} {self._opened}"
+
     def _read(self, box, size, fill):
         """A box (left, top, right, bottom) at full resolution as an image of this size."""
         width, height = size
@@ -141,6 +160,11 @@ class Slide(SectionImage):
         out = np.empty((height, width, 3), np.uint8)
         step = (box[3] - box[1]) / height
         rows = max(1, int(_MOST_READ / (x1 - x0) / step))
+        if (x1 - x0) * step > MOST_WHOLE:
+            raise InputError(
+                f"a region of {x1 - x0:,} px of level {level} of {self.name!r}, {step:.4g} to a "
+                "pixel, takes too much memory. Ask for a smaller region, or for more pixels."
+            )
         for start in range(0, height, rows):
             stop = min(start + rows, height)
             # The filter looks beyond the band, but not beyond the box.
@@ -199,6 +223,9 @@ class PlainSlide(Slide):
     def cut(self, centres, sizes, out_px, fills):
         return self._image.cut(centres, sizes, out_px, fills)
 
+    def content_key(self, most_bytes):
+        return self._image.content_key(most_bytes)
+
     def _read_level(self, level, x0, y0, x1, y1):
         return self.pixels()[y0:y1, x0:x1]
 
@@ -255,7 +282,7 @@ def open_slide(path, mpp=None):
     >>> SpotPatches.from_images(slide, [[50, 50]], patch_size="10um").crop_px
     array([20])
     """
-    given = None if mpp is None else _check_mpp(mpp)
+    given = None if mpp is None else check_mpp(mpp)
     slide = _open(path)
     if given is not None:
         if slide.mpp is not None and abs(given / slide.mpp - 1) > _MPP_DIFFERS:
@@ -303,15 +330,15 @@ def _reopen(path, mpp, fingerprint):
     return slide
 
 
-def square_mpp(x, y):
-    """The side of a pixel in micrometres; None, as if it were not known, if it is no square."""
-    return math.sqrt(x * y) if abs(x / y - 1) <= _NOT_SQUARE else None
-
-
-def _check_mpp(mpp):
-    if not 0 < mpp < math.inf:
-        raise InputError(f"mpp must be above 0 and finite, in micrometres per pixel; got {mpp!r}.")
-    return float(mpp)
+def _file_state(path):
+    """What changes whenever a file is written to; None where there is no one file to look at."""
+    if path is None or Path(path).suffix.lower() not in _ONE_FILE:
+        return None
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def _file_fingerprint(path):
@@ -323,26 +350,6 @@ def _file_fingerprint(path):
         file.seek(max(0, size - 2**20))
         digest.update(file.read())
     return digest.hexdigest()
-
-
-def check_whole(size, name):
-    """Refuse to decode as a whole what would fill the memory."""
-    n_bytes = 3 * size[0] * size[1]
-    if n_bytes > _MOST_WHOLE:
-        raise InputError(
-            f"{name!r} takes {n_bytes / 1e9:.1f} GB as a whole ({size[0]} x {size[1]} px) and "
-            "cannot be read otherwise. Save it as a tiled pyramidal TIFF (e.g. with libvips: "
-            "vips tiffsave IN OUT.tif --tile --pyramid --compression jpeg), or read regions."
-        )
-
-
-def unknown_mpp(name):
-    """The message about a slide whose scale is not known."""
-    return (
-        f"{name!r} does not say how many micrometres a pixel is. Pass mpp= (0.25 is usual for a "
-        "slide scanned at 40x, 0.5 at 20x); a wrong one shows the model another scale of tissue "
-        "than it was trained on."
-    )
 
 
 def _downsample(full, level):

@@ -7,6 +7,7 @@ from .. import _keys
 from .._types import SpotTarget
 from ..exceptions import InputError, InputTypeError
 from ..utils import name_some
+from ..utils._validation import as_array
 
 
 def unpack_target(y, cell_type_key=_keys.CELL_TYPE):
@@ -82,7 +83,7 @@ def _unpack_array(y):
         raise InputError(
             "requires y to be passed, but the target y is None: pass the AnnData of the spots."
         )
-    matrix = np.asarray(y)
+    matrix = as_array(y, "y")
     if matrix.dtype == object:
         try:
             matrix = matrix.astype(np.float64)

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from ..exceptions import InputError
+from ..utils._validation import check_number
+from ._patch_checks import MOST_PX
 from ._patches import SpotPatches
 
 
@@ -30,8 +32,7 @@ def field_of_view(images, factor):
         If `factor` is not positive, or the patches are given as arrays: there is nothing around
         them to see.
     """
-    if not factor > 0:
-        raise InputError(f"the field of view must be a positive multiple; got {factor!r}.")
+    factor = check_number(factor, "the field of view", unit=", a positive multiple of the patch")
     if factor == 1:
         return images
     if not isinstance(images, SpotPatches) or len(images.section_images) < len(
@@ -42,5 +43,10 @@ def field_of_view(images, factor):
             "patches, but X holds patches that are cut already. Build X with "
             "SpotPatches.from_images (as the readers do), or ask for fields_of_view=(1,)."
         )
-    wider = np.maximum(np.rint(images.crop_px * factor), 1).astype(np.int64)
-    return replace(images, _crop_px=wider)
+    wider = np.maximum(np.rint(images.crop_px * factor), 1)
+    if wider.max(initial=0) > MOST_PX:
+        raise InputError(
+            f"a field of view of {factor:g} times the patch is {wider.max():.3g} px wide; at most "
+            f"{MOST_PX} px can be cut."
+        )
+    return replace(images, _crop_px=wider.astype(np.int64))

@@ -1,5 +1,6 @@
 """Features with context: several fields of view, turns and flips, neighbouring spots."""
 
+import functools
 from numbers import Integral, Real
 
 import numpy as np
@@ -13,7 +14,9 @@ from .. import _keys
 from ..data import carried, check_images, field_of_view, neighborhood, reading_order
 from ..exceptions import InputError
 from ..utils import unchanged_on_error
+from ._cache import CACHE_CONSTRAINT, check_cache, features_once, uncached
 from ._check import check_featurizer
+from ._feature_keys import context_key
 
 _BLOCK = 256  # patches held at a time, in all their turns
 
@@ -34,6 +37,9 @@ class ContextFeaturizer(TransformerMixin, BaseEstimator):
         section images, see `data.field_of_view`.
     turns : {1, 4, 8}, default=4
         1: patches as they are; 4: their quarter turns; 8: those of the mirror image, too.
+    cache : {"memory"}, str, path, FeatureCache or None, default="memory"
+        Where the features of each field of view are kept: see TimmFeaturizer. What `featurizer`
+        says of a cache does not count: turned patches are in none.
     verbose : int, default=0
         From 1 on, a progress bar over patches.
 
@@ -60,15 +66,23 @@ class ContextFeaturizer(TransformerMixin, BaseEstimator):
         "featurizer": [str, HasMethods(["fit", "transform"])],
         "fields_of_view": ["array-like"],
         "turns": [Options(Integral, {1, 4, 8})],
+        "cache": CACHE_CONSTRAINT,
         "verbose": ["verbose"],
     }
 
     def __init__(
-        self, featurizer="densenet121", *, fields_of_view=(1.0, 2.0), turns=4, verbose=0
+        self,
+        featurizer="densenet121",
+        *,
+        fields_of_view=(1.0, 2.0),
+        turns=4,
+        cache="memory",
+        verbose=0,
     ):
         self.featurizer = featurizer
         self.fields_of_view = fields_of_view
         self.turns = turns
+        self.cache = cache
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -93,6 +107,7 @@ class ContextFeaturizer(TransformerMixin, BaseEstimator):
         X = check_images(X)
         if not len(self.fields_of_view):
             raise InputError("fields_of_view is empty; give at least one, e.g. (1.0, 2.0).")
+        check_cache(self.cache)
         with unchanged_on_error(self):
             self.featurizers_ = [
                 check_featurizer(self.featurizer).fit(field_of_view(X, factor))
@@ -121,26 +136,32 @@ class ContextFeaturizer(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = check_images(X)
-        n_views = len(self.featurizers_) * self.turns
-        total = n_views * len(X)
-        with tqdm(total=total, desc="Features", unit="patch", disable=not self.verbose) as bar:
-            fields = [
-                self._see(featurizer, field_of_view(X, factor), bar)
-                for featurizer, factor in zip(self.featurizers_, self.fields_of_view)
-            ]
+        fields = [
+            features_once(
+                self.cache,
+                context_key(self, featurizer),
+                field_of_view(X, factor),
+                functools.partial(self._see, featurizer),
+            )
+            for featurizer, factor in zip(self.featurizers_, self.fields_of_view)
+        ]
         return np.concatenate(fields, axis=1)
 
-    def _see(self, featurizer, X, bar):
+    def _see(self, featurizer, X):
         """Mean features over the turns of each patch."""
-        order = reading_order(X)
+        order, total = reading_order(X), self.turns * len(X)
         parts = []
-        for start in range(0, len(X), _BLOCK):
-            patches = np.asarray(X[order[start : start + _BLOCK]])
-            total = 0.0
-            for turned in _turned(patches, self.turns):
-                total = total + check_array(featurizer.transform(turned), dtype=np.float64)
-                bar.update(len(patches))
-            parts.append((total / self.turns).astype(np.float32))
+        with (
+            uncached(),
+            tqdm(total=total, desc="Features", unit="patch", disable=not self.verbose) as bar,
+        ):
+            for start in range(0, len(X), _BLOCK):
+                patches = np.asarray(X[order[start : start + _BLOCK]])
+                summed = 0.0
+                for turned in _turned(patches, self.turns):
+                    summed = summed + check_array(featurizer.transform(turned), dtype=np.float64)
+                    bar.update(len(patches))
+                parts.append((summed / self.turns).astype(np.float32))
         features = np.concatenate(parts)
         in_order = np.empty_like(features)
         in_order[order] = features

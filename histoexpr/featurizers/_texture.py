@@ -15,6 +15,8 @@ from tqdm.auto import tqdm
 from ..data import check_images, reading_order
 from ..exceptions import InputError
 from ..utils import import_optional
+from ._cache import CACHE_CONSTRAINT, check_cache, features_once
+from ._feature_keys import texture_key
 from ._training_patches import TrainingPatches
 
 GROUPS = ("stain", "cooccurrence", "lbp", "nuclei")
@@ -63,6 +65,8 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
         Patches read and worked on at once; bounds the memory, does not change the result.
     n_jobs : int, default=None
         Threads over batches, as in joblib.
+    cache : {"memory"}, str, path, FeatureCache or None, default="memory"
+        Where features are kept, so that each patch is measured once: see TimmFeaturizer.
     verbose : int, default=0
         From 1 on, a progress bar over batches.
 
@@ -107,6 +111,7 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
         "levels": [Interval(Integral, 2, 256, closed="both")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [Integral, None],
+        "cache": CACHE_CONSTRAINT,
         "verbose": ["verbose"],
     }
 
@@ -118,6 +123,7 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
         levels=16,
         batch_size=64,
         n_jobs=None,
+        cache="memory",
         verbose=0,
     ):
         self.features = features
@@ -125,6 +131,7 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
         self.levels = levels
         self.batch_size = batch_size
         self.n_jobs = n_jobs
+        self.cache = cache
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -166,6 +173,7 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
                 f"distances must be different whole numbers of pixels, at least 1 and less than "
                 f"the patch's side of {smallest}; got {self.distances!r}."
             )
+        check_cache(self.cache)
         self.patch_shape_ = tuple(int(n) for n in X.shape[1:3])
         self.training_patches_ = TrainingPatches.of(X)
         self.n_features_out_ = len(self.get_feature_names_out())
@@ -195,6 +203,11 @@ class TextureFeaturizer(TransformerMixin, BaseEstimator):
         X = check_images(X, self.patch_shape_)
         self.training_patches_.check_scale(X)
         import_optional("skimage", extra="texture", purpose="TextureFeaturizer")
+        return features_once(self.cache, self._feature_key(), X, self._compute_features)
+
+    _feature_key = texture_key
+
+    def _compute_features(self, X):
         order = reading_order(X)
         starts = tqdm(
             range(0, len(X), self.batch_size),

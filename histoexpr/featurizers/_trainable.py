@@ -43,9 +43,10 @@ class TrainableMixin:
         )
 
     def end_training(self):
-        """Take note that the network was trained."""
+        """Take note that the network was trained, and choose its precision again."""
         self.trained_ = True
         self.weights_hash_ = hash_state(self._backbone.model.state_dict())
+        self._choose_precision(self._seen)
 
     def _refuse_fit_alone(self):
         if self.trainable:

@@ -15,9 +15,17 @@ from .._featurized import FeaturizerMixin
 from .._folds import known_patient_folds, training_folds
 from .._spots import held_out_groups, seeded
 from ..calibration import gene_reliability
-from ..data import SpotFeatures, SpotPatches, carried, check_same_spots, completed
+from ..data import (
+    SpotFeatures,
+    SpotPatches,
+    carried,
+    check_same_spots,
+    completed,
+    unpack_target,
+)
 from ..exceptions import InputError
 from ..featurizers import ContextFeaturizer, TimmFeaturizer
+from ..io import SavableMixin
 from ..preprocessing import ExpressionTargetMixin
 from ..training import Trainer, check_trainer
 from ..utils import shared_docs, unchanged_on_error
@@ -31,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 @shared_docs
 class ContrastiveEnsemble(
-    FeaturizerMixin, ExpressionTargetMixin, RegressorMixin, BaseEstimator
+    SavableMixin, FeaturizerMixin, ExpressionTargetMixin, RegressorMixin, BaseEstimator
 ):
     """Contrastive retrieval heads averaged with a linear head, with calibrated uncertainty.
 
@@ -85,6 +93,8 @@ class ContrastiveEnsemble(
     genes_ : ndarray of shape (n_genes,), dtype str
         The columns of predictions.
     units_ : str
+    fitted_on_ : dict
+        ``n_spots``, ``sections`` and ``patients`` of the fit.
     n_features_in_ : int
         With ``featurizer=None``.
 
@@ -169,9 +179,9 @@ class ContrastiveEnsemble(
         """
         with unchanged_on_error(self):
             X = self._check_X(X, reset=True)
-            target, matrix = self._fit_target(y, self.expression)
+            target = unpack_target(y)
             check_same_spots(X, target)
-            target = completed(target, X)
+            target, matrix = self._fit_target(completed(target, X), self.expression)
             _check_places(X, target)
             if target.section is None:  # patients differ in level, as sections do
                 target = replace(target, section=target.patient)

@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from .. import _keys
 from .._featurized import FeaturizerMixin
 from .._folds import training_folds
-from ..data import carried, check_same_spots, completed
+from ..data import carried, check_same_spots, completed, unpack_target
+from ..io import SavableMixin
 from ..metrics import pearson_per_gene
 from ..preprocessing import ExpressionTargetMixin
 from ..utils import shared_docs, unchanged_on_error
@@ -23,7 +24,9 @@ from ..utils._torch import draw_seed
 
 
 @shared_docs
-class LinearProbe(FeaturizerMixin, ExpressionTargetMixin, RegressorMixin, BaseEstimator):
+class LinearProbe(
+    SavableMixin, FeaturizerMixin, ExpressionTargetMixin, RegressorMixin, BaseEstimator
+):
     """Ridge regression on principal components, its penalty chosen inside the training spots.
 
     Independent benchmarks find few networks of this field above it, so it stands beside every
@@ -54,6 +57,8 @@ class LinearProbe(FeaturizerMixin, ExpressionTargetMixin, RegressorMixin, BaseEs
     genes_ : ndarray of shape (n_genes,), dtype str
         The columns of predictions.
     units_ : str
+    fitted_on_ : dict
+        ``n_spots``, ``sections`` and ``patients`` of the fit.
     n_features_in_ : int
         With ``featurizer=None``.
 
@@ -124,14 +129,15 @@ class LinearProbe(FeaturizerMixin, ExpressionTargetMixin, RegressorMixin, BaseEs
         """
         with unchanged_on_error(self):
             X = self._check_X(X, reset=True)
-            target, matrix = self._fit_target(y, self.expression)
+            target = unpack_target(y)
             check_same_spots(X, target)
+            target, matrix = self._fit_target(completed(target, X), self.expression)
             seed = draw_seed(self.random_state)
             features = np.asarray(self._fit_features(X, seed))
             most = min(self.n_components, len(features) - 1, features.shape[1])
             alphas = np.logspace(0, 6, 13) if self.alphas is None else self.alphas
             spatial = carried(X, _keys.SPATIAL)
-            folds = training_folds(completed(target, X), self.cv, seed, spatial)
+            folds = training_folds(target, self.cv, seed, spatial)
             self.regressor_ = make_pipeline(
                 StandardScaler(),
                 PCA(max(most, 1), random_state=seed),

@@ -12,14 +12,15 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
-from ..data import check_same_spots
+from ..data import check_same_spots, completed, unpack_target
 from ..exceptions import InputError
+from ..io import SavableMixin
 from ..preprocessing import ExpressionTargetMixin
 from ..utils import name_some, unchanged_on_error
 
 
 class ExpressionTargetRegressor(
-    ExpressionTargetMixin, MetaEstimatorMixin, RegressorMixin, BaseEstimator
+    SavableMixin, ExpressionTargetMixin, MetaEstimatorMixin, RegressorMixin, BaseEstimator
 ):
     """Let a regressor of scikit-learn take an AnnData as its target.
 
@@ -48,6 +49,8 @@ class ExpressionTargetRegressor(
         Their unit.
     n_outputs_ : int
         How many genes are predicted.
+    fitted_on_ : dict
+        ``n_spots``, ``sections`` and ``patients`` of the fit.
     n_features_in_ : int
         As the regressor says, if it does.
     feature_names_in_ : ndarray of shape (n_features_in_,), dtype object
@@ -114,8 +117,9 @@ class ExpressionTargetRegressor(
             If X and y differ in length, counts are refused, or the regressor refuses its input.
         """
         with unchanged_on_error(self):
-            target, matrix = self._fit_target(y, self.expression)
+            target = unpack_target(y)
             check_same_spots(X, target)
+            target, matrix = self._fit_target(completed(target, X), self.expression)
             self.regressor_ = self._fit_regressor(X, matrix)
         return self
 

@@ -3,11 +3,10 @@
 import logging
 
 import numpy as np
-import pandas as pd
 from sklearn.utils import check_array
 
-from .. import _keys
 from ..exceptions import InputError
+from ._sections import by_section, check_section
 
 logger = logging.getLogger(__name__)
 
@@ -73,21 +72,11 @@ def pearson_per_section(y_true, y_pred, section, *, genes=None):
         If lengths differ, or a value is NaN or infinite.
     """
     y_true, y_pred = _check_pair(y_true, y_pred)
-    section = np.asarray(section)
-    if section.shape != (len(y_true),):
-        raise InputError(
-            f"section must name one section for each of the {len(y_true)} spots; got shape "
-            f"{section.shape}."
-        )
-    if genes is not None and len(genes) != y_true.shape[1]:
-        raise InputError(f"{len(genes)} genes are named, but y has {y_true.shape[1]} columns.")
-    codes, names = pd.factorize(section.astype(str))
-    rows = [
-        pearson_per_gene(y_true[codes == code], y_pred[codes == code])
-        for code in range(len(names))
-    ]
-    return pd.DataFrame(
-        np.vstack(rows), index=pd.Index(names, name=_keys.SECTION, dtype=object), columns=genes
+    return by_section(
+        lambda rows: pearson_per_gene(y_true[rows], y_pred[rows]),
+        check_section(section, len(y_true)),
+        len(y_true),
+        genes,
     )
 
 
@@ -116,6 +105,7 @@ def mean_pearson(y_true, y_pred, section=None):
     ValueError
         If lengths differ, or a value is NaN or infinite.
     """
+    y_true, y_pred = _check_pair(y_true, y_pred)
     if section is None:
         section = np.zeros(len(y_true), dtype=int)
     # DataFrame.mean leaves NaN out and gives NaN for a row that holds nothing else

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 
 from .. import _keys
 from ..exceptions import InputError
-from ._table import split_rows
+from ._sections import split_rows
 
 
 @validate_params(

@@ -12,6 +12,7 @@ from ..data import unpack_target
 from ..exceptions import InputError
 from ..preprocessing import ExpressionTransformer
 from ..utils import name_some
+from ..utils._validation import as_array
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +107,9 @@ def gene_sets(y, genes=None, *, n_genes=50, min_share=0.1, scores=None, markers=
     return sets
 
 
+@validate_params(
+    {"scores": [pd.DataFrame], "sets": [dict]}, prefer_skip_nested_validation=True
+)
 def summarize_gene_sets(scores, sets):
     """Mean score of each set of genes: over its genes, then over sections.
 
@@ -131,12 +135,13 @@ def summarize_gene_sets(scores, sets):
     """
     rows = {}
     for name, genes in sets.items():
+        genes = as_array(genes, f"the set {name!r}", dtype=object).ravel().tolist()
         missing = [gene for gene in genes if gene not in scores.columns]
         if missing:
             raise InputError(
                 f"the set {name!r} has genes without a column in scores: {name_some(missing)}."
             )
-        chosen = scores[list(genes)]
+        chosen = scores[genes]
         means = chosen.mean(axis=1)
         rows[name] = {
             "mean": means.mean(),
@@ -155,7 +160,7 @@ def _enough(name, n_candidates, n_genes):
 
 def _mean_score(values, panel, what):
     """The score of each gene of the panel that has one, in the order of the panel."""
-    values = values.mean(axis=0) if isinstance(values, pd.DataFrame) else pd.Series(values)
+    values = values.mean(axis=0) if isinstance(values, pd.DataFrame) else _as_series(values, what)
     if not values.index.isin(panel).any():
         raise InputError(
             f"scores[{what!r}] has none of the {len(panel)} predicted genes: its index (of a "
@@ -164,8 +169,15 @@ def _mean_score(values, panel, what):
     return values.reindex(panel).dropna()
 
 
+def _as_series(values, what):
+    try:
+        return pd.Series(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"scores[{what!r}] must be a number for each gene ({error}).") from error
+
+
 def _check_markers(chosen, panel, name):
-    chosen = np.asarray(chosen, dtype=str)
+    chosen = as_array(chosen, f"markers[{name!r}]", dtype=str).ravel()
     missing = chosen[~np.isin(chosen, panel)]
     if missing.size or not chosen.size:
         raise InputError(

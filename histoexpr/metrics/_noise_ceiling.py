@@ -13,7 +13,7 @@ from ..data import unpack_target
 from ..exceptions import InputError
 from ..preprocessing import check_expression
 from ._correlation import pearson_per_section
-from ._table import check_section
+from ._sections import check_section
 
 
 @validate_params(

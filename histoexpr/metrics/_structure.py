@@ -6,9 +6,10 @@ from scipy.spatial import cKDTree
 from sklearn.utils import check_array
 
 from .. import _keys
+from ..data._patch_checks import check_reach
 from ..exceptions import InputError
 from ._correlation import _check_pair, _is_constant
-from ._table import by_section
+from ._sections import by_section
 
 # Those of Wang et al.; distances are in pitches, as theirs are in pixels.
 SIGMA, TRUNCATE = 1.5, 3.5
@@ -103,6 +104,7 @@ def _check_spatial(spatial, n_spots):
         raise InputError(
             f"spatial must have shape ({n_spots}, 2), (x, y) of each spot; got {spatial.shape}."
         )
+    check_reach(spatial)
     return spatial
 
 

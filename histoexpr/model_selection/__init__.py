@@ -1,5 +1,6 @@
 """Who is predicted from whom, and how methods compare: protocols and the benchmark."""
 
+from ..utils._dask import SurvivingClient
 from ._benchmark import benchmark
 from ._methods import CONTROL_NAMES, METHOD_NAMES, Method, Reading, method_presets
 from ._protocols import (
@@ -27,6 +28,7 @@ __all__ = [
     "Protocol",
     "Reading",
     "SectionOut",
+    "SurvivingClient",
     "TrainTest",
     "benchmark",
     "bootstrap_intervals",

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..exceptions import InputError
 from ..preprocessing import ExpressionTransformer
+from ..utils import check_n_jobs
 from ..utils._torch import draw_seed
 from ._methods import check_methods
 from ._plan import check_data, make_plan
@@ -74,15 +75,17 @@ def benchmark(
         scores what the look and the mean expression of whole sections are worth; "kNN" (200,
         cosine); "tuned ridge".
     n_jobs : int or None, default=None
-        Fits at a time, as in joblib, whose backends (``joblib.parallel_config``) all serve. In
-        backends of threads fits take turns.
+        Fits at a time, as in joblib, whose backends (``joblib.parallel_config``) all serve; on
+        dask's, the run survives the loss of workers. In backends of threads fits take turns.
     out : str, Path or None, default=None
         A folder. Each fit is written there when it ends, and one that is there, of the same
         settings, data, rows and versions, is not done again. (Changes of code count by the
-        version of histoexpr alone.) Workers on other machines have to see the same folder.
+        version of histoexpr alone.) What workers send back that do not see the folder is written
+        here.
     checkpoints : bool, default=False
-        Whether long trainings write their state into `out` after each epoch, and go on from it.
-        Worth it when an epoch takes longer than writing the weights does.
+        Whether long trainings write their state into `out` after each epoch, and go on from it
+        (with workers that see the folder). Worth it when an epoch takes longer than writing the
+        weights does.
     random_state : int, RandomState or None, default=0
         Seeds every method that has no seed of its own. With None nothing can be resumed.
     return_predictions : bool, default=False
@@ -119,9 +122,9 @@ def benchmark(
     ValueError
         If a name is not known, the protocol finds too few groups, images and adata are not the
         same spots, an estimator needs features and there is no featurizer, or there is one and
-        X holds features.
+        X holds features, or n_jobs is 0.
     TypeError
-        If adata is no AnnData, or a method no estimator.
+        If adata is no AnnData, a method no estimator, or n_jobs no whole number.
 
     Examples
     --------
@@ -135,6 +138,7 @@ def benchmark(
     >>> list(summarize(results).loc["patient-out"].index)
     ['StInfer-retrieval', 'mean', 'kNN']
     """
+    check_n_jobs(n_jobs)
     target, adata = check_data(images, adata)
     folds = check_protocol(protocol).folds(images, adata)
     methods = check_methods(methods, preset, controls)
@@ -156,7 +160,7 @@ def benchmark(
         returned=returned,
         random_state=int(random_state),
     )
-    store = None if out is None else Store(Path(out))
+    store = None if out is None else Store(Path(out).absolute())
     if store is not None:
         store.write_settings(folds[0].protocol, plan.settings)
     entries = run_plan(

@@ -13,7 +13,7 @@ from ..data import SpotFeatures
 from ..featurizers._weights import hash_file
 
 # These move no result.
-_NO_EFFECT = {"verbose", "n_jobs", "checkpoint_dir", "store_weights_in_pickle"}
+_NO_EFFECT = {"verbose", "n_jobs", "cache", "checkpoint_dir", "store_weights_in_pickle"}
 _LONG = 20  # items of a list that are worth reading
 
 

@@ -1,5 +1,6 @@
 """What is compared: the methods by name, and the controls that stand beside them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -240,4 +241,8 @@ def _as_method(name, method):
 
 
 def _listed(names):
-    return [names] if isinstance(names, str) else list(names)
+    if isinstance(names, str):
+        return [names]
+    if not isinstance(names, Iterable):
+        raise InputTypeError(f"names of methods or controls were expected; got {names!r}.")
+    return list(names)

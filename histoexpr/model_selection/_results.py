@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from .. import _keys
+from ..utils._tables import check_columns
 from ._fit import SCORES
 from ._names import check_known
 
@@ -129,10 +130,13 @@ def summarize(results, score="pearson"):
     Raises
     ------
     ValueError
-        If there is no such score.
+        If there is no such score, or a column is missing.
+    TypeError
+        If `results` is no DataFrame.
     """
     check_known([score], SCORES, "scores")
     index = ["protocol", "method"]
+    check_columns(results, "results", [*index, "fold", _keys.SECTION, "error"], [score])
     failed = results["error"] != ""
     table = results.groupby([*index, _keys.SECTION], sort=False)[score].mean().unstack()
     order = list(dict.fromkeys(results[_keys.SECTION]))

@@ -2,11 +2,12 @@
 
 import logging
 
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 
 from .. import _keys
+from ..utils._dask import surviving, within_task
 from ._fit import failed_entries, run_job
 from ._prepare import compute_features, holds_features, with_places
 
@@ -44,7 +45,7 @@ def run_plan(
         error = refused.get(plan.jobs[i].input_key)
         if error is not None:
             entries[i] = failed_entries(plan.jobs[i], error)
-    tasks = (
+    tasks = [
         delayed(_numbered)(
             i,
             plan.jobs[i],
@@ -57,20 +58,37 @@ def run_plan(
         )
         for i in todo
         if entries[i] is None
-    )
-    # As they end, where the backend can say so.
-    streams = get_active_backend()[0].supports_return_generator
-    parallel = Parallel(n_jobs, return_as="generator_unordered" if streams else "list")
-    with tqdm(total=len(todo), desc="Fits", unit="fit", disable=not verbose) as bar:
+    ]
+    with (
+        surviving(adata, *inputs.values()),
+        tqdm(total=len(todo), desc="Fits", unit="fit", disable=not verbose) as bar,
+    ):
+        n_jobs = max(1, min(effective_n_jobs(n_jobs), len(tasks)))
+        # As they end, where the backend can say so.
+        streams = get_active_backend()[0].supports_return_generator
+        parallel = Parallel(n_jobs, return_as="generator_unordered" if streams else "list")
         for i, done in parallel(tasks):
             entries[i] = done
+            if store is not None:
+                _keep(plan.jobs[i], done, store)
             bar.update()
             _tell(plan.jobs[i], done)
     return entries
 
 
-def _numbered(i, *args):
-    return i, run_job(*args)
+def _numbered(i, job, X, adata, seed, store, *options):
+    """One fit in a worker, which writes it down where it sees the folder of the caller."""
+    with within_task():
+        here = store if store is not None and store.is_here() else None
+        return i, run_job(job, X, adata, seed, here, *options)
+
+
+def _keep(job, done, store):
+    """Write what a worker that does not see the folder sent back."""
+    for row, _, key in job.rows():
+        entry = done[row]
+        if not entry["error"] and not store.has(key, entry["predictions"] is not None):
+            store.write(key, entry)
 
 
 def _finished(job, store, with_predictions):

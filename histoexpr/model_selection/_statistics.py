@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from .. import _keys
 from ..exceptions import InputError
 from ..utils import name_some
+from ..utils._tables import check_columns
 from ._names import check_known
 
 logger = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ def compare_methods(results, score="pearson", *, reference=None, unit=None):
         {METHOD: one, "other": other, "unit": unit, **_test(_aggregate(table, unit), unit)}
         for (one, other), table in zip(pairs, tables)
     ]
-    compared = pd.DataFrame(rows)
+    compared = pd.DataFrame(rows).astype({"p_value": float})
     tested = compared["p_value"].notna()
     compared["p_holm"] = np.nan
     if tested.any():
@@ -274,6 +275,7 @@ def rank_groups(ranked):
         The largest groups of two methods or more, the best first: what a critical-difference
         diagram joins by a bar. A method may be in several.
     """
+    check_columns(ranked, "ranked", (), ("mean_rank", "critical_difference"))
     ranks = ranked["mean_rank"].to_numpy()
     ends = [
         int(np.sum(ranks < rank + width))
@@ -289,12 +291,7 @@ def rank_groups(ranked):
 
 def _wide(results, score, least=2):
     """Scores with a row for each patient, section and gene, a column for each method."""
-    lacking = [c for c in (METHOD, _keys.SECTION, GENE, score) if c not in results]
-    if lacking:
-        raise InputError(
-            f"results lack the columns {name_some(lacking)}; there are "
-            f"{name_some(results.columns, most=20)}."
-        )
+    check_columns(results, "results", (METHOD, _keys.SECTION, GENE), (score,))
     scored = results[results[score].notna()]
     for column in ("protocol", "units"):
         found = scored[column].unique() if column in scored else []

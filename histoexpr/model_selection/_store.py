@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..utils import written_aside
+from ..utils._h5ad import write_h5ad
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,21 @@ class Store:
         -------
         dict or None
         """
-        path, predictions = self._fit(key), self._predictions(key)
-        if not path.exists() or (with_predictions and not predictions.exists()):
+        if not self.has(key, with_predictions):
             return None
-        entry = json.loads(path.read_text())
+        entry = json.loads(self._fit(key).read_text())
         entry["scores"] = pd.DataFrame(entry["scores"])
         if with_predictions:
             import anndata
 
-            entry["predictions"] = anndata.read_h5ad(predictions)
+            entry["predictions"] = anndata.read_h5ad(self._predictions(key))
         return entry
+
+    def has(self, key, with_predictions):
+        """Whether `read` would find it."""
+        return self._fit(key).exists() and (
+            not with_predictions or self._predictions(key).exists()
+        )
 
     def write(self, key, entry):
         """Keep a reading of a finished fit.
@@ -59,7 +65,7 @@ class Store:
         """
         if entry["predictions"] is not None:
             with written_aside(self._predictions(key)) as aside:
-                entry["predictions"].write_h5ad(aside, compression="lzf")
+                write_h5ad(entry["predictions"], aside, compression="lzf")
         plain = {k: v for k, v in entry.items() if k != "predictions"}
         plain["scores"] = entry["scores"].to_dict("list")
         with written_aside(self._fit(key)) as aside:
@@ -81,14 +87,19 @@ class Store:
         """
         path = self.folder / "features" / f"{key}.npy"
         if not path.exists():
+            features = compute()
             with written_aside(path) as aside:
-                np.save(aside, compute())
+                np.save(aside, features)
         return np.load(path, mmap_mode="r")
 
     def write_settings(self, protocol, settings):
         """Keep the settings of a run in words."""
         with written_aside(self.folder / f"settings_{protocol}.json") as aside:
             aside.write_text(json.dumps(settings, indent=2))
+
+    def is_here(self):
+        """Whether this process sees the folder, as a worker on another machine may not."""
+        return any(self.folder.glob("settings_*.json"))
 
     def checkpoints(self, key):
         """The folder for trainings of a fit that is under way."""

@@ -3,6 +3,10 @@
 import contextlib
 import dataclasses
 import math
+import os
+from collections import deque
+from collections.abc import Iterator
+from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -12,6 +16,10 @@ from torch.utils.checkpoint import checkpoint
 
 from .._types import LossOutput, SpotBatch
 from ..exceptions import InputError
+from ..utils import computed_ahead
+from ..utils._torch import sent
+
+_MOST_THREADS = 8  # that read for a GPU
 
 
 class EndToEnd(nn.Module):
@@ -67,23 +75,62 @@ class EndToEnd(nn.Module):
             {"params": list(self.backbone.parameters()), "lr_scale": self.lr_scale},
         ]
 
+    def read_ahead(self, batches):
+        """The same batches, whose patches are read in threads while the network computes.
+
+        One thread reads for a CPU, which has other work, several for a GPU; each is two chunks
+        ahead at most. Nothing is drawn there, so results are, to the bit, those of batches that
+        are read when they are computed.
+
+        Parameters
+        ----------
+        batches : iterable of SpotBatch
+            As `forward` takes them.
+
+        Yields
+        ------
+        SpotBatch
+            To be computed before the next is asked for; its patches can be had once.
+        """
+        waiting = deque()
+
+        def parts():
+            for batch in batches:
+                chunks = self._chunks(len(batch))
+                waiting.append((batch, len(chunks)))
+                yield from ((batch.images, rows) for rows in chunks)
+
+        on_gpu = next(self.parameters()).is_cuda
+        n_threads = min(os.cpu_count() or 1, _MOST_THREADS) if on_gpu else 1
+        ahead = computed_ahead(
+            lambda part: _pixels(*part, pin=on_gpu),
+            parts(),
+            n_ahead=2 * n_threads,
+            n_threads=n_threads,
+        )
+        with contextlib.closing(ahead) as pixels:
+            for first in pixels:
+                batch, n_chunks = waiting.popleft()
+                images = chain([first], islice(pixels, n_chunks - 1))
+                yield dataclasses.replace(batch, images=images)
+
     def forward(self, batch: SpotBatch) -> LossOutput:
         """The loss of a batch of images."""
-        features = self._compute(batch.images, batch.features.device)
+        features = self._compute(batch)
         return self.module(dataclasses.replace(batch, features=features, images=None))
 
-    def _compute(self, images, device):
+    def _compute(self, batch):
+        device, sizes = batch.features.device, [len(rows) for rows in self._chunks(len(batch))]
         recompute = self.grad_checkpointing and torch.is_grad_enabled()
-        whole = self.training and not self.grad_checkpointing
-        n_chunks = 1 if whole else math.ceil(len(images) / self.chunk_size)
-        chunks = np.array_split(np.arange(len(images)), n_chunks)
+        chunks = self._read(batch.images, device)
+        if self.training and not self.grad_checkpointing:
+            chunks, sizes = [torch.cat(list(chunks))], [len(batch)]
         # Statistics of one image are none: a last feature map of one pixel has no deviation.
-        learn = self.training and not self.freeze_batch_norm and min(map(len, chunks)) > 1
+        learn = self.training and not self.freeze_batch_norm and min(sizes) > 1
         for layer in _batch_norms(self.backbone):
             layer.train(learn)
         features = []
-        for rows in chunks:
-            pixels = self._read(images[rows], device)
+        for pixels in map(self._change, chunks):
             features.append(
                 checkpoint(self.backbone, pixels, use_reentrant=False, context_fn=self._contexts)
                 if recompute
@@ -91,9 +138,18 @@ class EndToEnd(nn.Module):
             )
         return torch.cat(features).float()
 
+    def _chunks(self, n_images):
+        """Rows of the chunks that a batch is read in."""
+        return np.array_split(np.arange(n_images), math.ceil(n_images / self.chunk_size))
+
     def _read(self, images, device):
-        """Images as a uint8 Tensor (n, height, width, 3), changed at random in training."""
-        pixels = torch.tensor(np.asarray(images)).to(device)
+        """Chunks of images as uint8 Tensors (n, height, width, 3) on the device."""
+        begun = isinstance(images, Iterator)
+        chunks = images if begun else (_pixels(images, rows) for rows in self._chunks(len(images)))
+        return (sent(pixels, device) for pixels in chunks)
+
+    def _change(self, pixels):
+        """Images of a chunk, changed at random in training."""
         if self.augment is None or not self.training:
             return pixels
         pixels = pixels.permute(0, 3, 1, 2)
@@ -108,6 +164,12 @@ class EndToEnd(nn.Module):
     def _contexts(self):
         """For the first computation of a chunk, and for the second, in the backward pass."""
         return contextlib.nullcontext(), _no_statistics(self.backbone)
+
+
+def _pixels(images, rows, pin=False):
+    """Patches as a uint8 Tensor (n, height, width, 3); pinned, a GPU copies them by itself."""
+    pixels = torch.from_numpy(np.require(np.asarray(images[rows]), requirements="W"))
+    return pixels.pin_memory() if pin else pixels
 
 
 def _batch_norms(backbone):

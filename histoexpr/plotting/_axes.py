@@ -1,8 +1,10 @@
 """What the pictures share: a figure that pyplot does not know of, colours, quiet axes."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from ..exceptions import InputError
+from ..exceptions import InputError, InputTypeError
 from ..utils import import_optional
 
 # Okabe and Ito's palette, told apart with every common colour vision; black is the frame's own.
@@ -49,6 +51,13 @@ def take_axes(axes, shape, size, purpose):
     if given.shape != shape and not (given.size == 1 and shape == (1, 1)):
         raise InputError(f"{purpose} draws on axes of shape {shape}; got {given.shape}.")
     return given.reshape(shape)
+
+
+def check_collection(values, what):
+    """Several things as a list; a word is one thing, not its letters."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise InputTypeError(f"{what} must be a list; got {values!r}.")
+    return list(values)
 
 
 def quiet(ax, grid="y"):

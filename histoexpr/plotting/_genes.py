@@ -3,9 +3,12 @@
 import numpy as np
 
 from .. import _keys
-from ..exceptions import InputError
+from ..data._decode import to_rgb
+from ..data._patch_checks import check_spatial
+from ..exceptions import InputError, InputTypeError
 from ..utils import name_some
-from ._axes import take_axes
+from ..utils._validation import as_array, check_number
+from ._axes import check_collection, take_axes
 
 
 def plot_genes(
@@ -51,8 +54,18 @@ def plot_genes(
     mean and varies less than what is measured, so one range would hide its pattern. The bars
     tell the ranges. The colours of a difference are centred on 0.
     """
-    genes = list(genes)
+    genes = check_collection(genes, "genes")
+    if not genes or not isinstance(adatas, dict) or not adatas:
+        raise InputError(
+            f"there is nothing to draw: {len(genes)} genes of {type(adatas).__name__}; a dict of "
+            "str to AnnData and a list of genes are needed."
+        )
+    scale = check_number(scale, "scale")
+    size = None if size is None else check_number(size, "size", unit=", in pixels")
+    image = None if image is None else to_rgb(as_array(image, "image"), "image")
     for name, adata in adatas.items():
+        if not hasattr(adata, "var_names"):
+            raise InputTypeError(f"{name!r} must be an AnnData; got {type(adata).__name__}.")
         missing = [gene for gene in genes if gene not in adata.var_names]
         if missing:
             raise InputError(f"the adata {name!r} lacks the genes {name_some(missing)}.")
@@ -61,6 +74,8 @@ def plot_genes(
                 f"the adata {name!r} has no obsm[{_keys.SPATIAL!r}]: pixel coordinates of the "
                 "spots at full resolution are needed to draw them."
             )
+        if adata.X is None:
+            raise InputError(f"the adata {name!r} has no expression: its X is None.")
     rows = [(name, _spatial(adata), _values(adata, genes)) for name, adata in adatas.items()]
     if difference:
         rows.append(_difference(rows))
@@ -79,7 +94,7 @@ def plot_genes(
 
 
 def _spatial(adata):
-    return np.asarray(adata.obsm[_keys.SPATIAL], dtype=np.float64)
+    return check_spatial(adata.obsm[_keys.SPATIAL], adata.n_obs)
 
 
 def _values(adata, genes):

@@ -1,11 +1,15 @@
 """What a prediction is made of, as pictures."""
 
+from numbers import Integral
+
 import numpy as np
 
 from .. import _keys
-from ..exceptions import InputError
+from ..data import check_images
+from ..exceptions import InputError, InputTypeError
 from ..utils import name_some
-from ._axes import BLUE, SMALL, picture, take_axes
+from ..utils._validation import as_array
+from ._axes import BLUE, SMALL, check_collection, picture, take_axes
 
 
 def plot_neighbors(
@@ -42,9 +46,13 @@ def plot_neighbors(
     ImportError
         Without matplotlib.
     """
+    images, training_images = check_images(images), check_images(training_images)
     if hasattr(neighbors, "kneighbors"):
         distances, neighbors = neighbors.kneighbors(images, n_neighbors)
     neighbors = _check_neighbors(neighbors, len(images), len(training_images), n_neighbors)
+    titles = None if titles is None else check_collection(titles, "titles")
+    if titles is not None and len(titles) != len(images):
+        raise InputError(f"there are {len(titles)} titles for {len(images)} images.")
     shape = (len(images), 1 + n_neighbors)
     axes = take_axes(axes, shape, (1.45 * shape[1], 1.6 * shape[0]), "plot_neighbors")
     patches, found = np.asarray(images), np.asarray(training_images[neighbors.ravel()])
@@ -66,7 +74,13 @@ def plot_neighbors(
 
 
 def _check_neighbors(neighbors, n_queries, n_training, n_neighbors):
-    neighbors = np.asarray(neighbors)
+    if not isinstance(n_neighbors, Integral) or n_neighbors < 1:
+        raise InputError(f"n_neighbors must be a whole number of at least 1; got {n_neighbors!r}.")
+    neighbors = as_array(neighbors, "neighbors")
+    if neighbors.dtype.kind not in "iu":
+        raise InputTypeError(
+            f"neighbors must be a fitted model or whole numbers; got {neighbors.dtype}."
+        )
     if neighbors.ndim != 2 or len(neighbors) != n_queries or neighbors.shape[1] < n_neighbors:
         raise InputError(
             f"neighbors must have a row for each of the {n_queries} images and at least "

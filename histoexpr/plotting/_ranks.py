@@ -3,10 +3,8 @@
 import numpy as np
 
 from ..exceptions import InputError
-from ..utils import name_some
-from ._axes import BLUE, GREY, SMALL, quiet, take_axes
-
-_COLUMNS = ("mean_rank", "critical_difference", "unit", "n")
+from ..utils._tables import check_columns
+from ._axes import BLUE, GREY, SMALL, check_collection, quiet, take_axes
 
 
 def plot_ranks(ranked, *, controls=(), ax=None):
@@ -44,11 +42,10 @@ def plot_ranks(ranked, *, controls=(), ax=None):
     """
     from ..model_selection import rank_groups  # with torch: other pictures do without
 
-    lacking = [name for name in _COLUMNS if name not in ranked]
-    if lacking:
-        raise InputError(
-            f"ranked must be what rank_methods gives; there is no column {name_some(lacking)}."
-        )
+    check_columns(ranked, "ranked methods", ("unit",), ("mean_rank", "critical_difference", "n"))
+    if ranked.empty:
+        raise InputError("ranked must be what rank_methods gives; there are no methods.")
+    controls = check_collection(controls, "controls")
     names = list(ranked.index)
     (ax,) = take_axes(ax, (1, 1), (6.5, 1.1 + 0.3 * len(names)), "plot_ranks").ravel()
     rows = np.arange(len(names))

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..exceptions import InputError
+from ..exceptions import InputError, InputTypeError
+from ..utils._validation import as_array
 from ._axes import BLUE, GREY, SMALL, VERMILION, quiet, take_axes
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -45,10 +46,14 @@ def plot_reliability(y_true, y_pred, y_std, *, intervals=None, units=None, axes=
     y_true, y_pred, y_std = _check(y_true=y_true, y_pred=y_pred, y_std=y_std)
     if intervals is None:
         intervals = _normal_intervals(y_pred, y_std)
-    levels = np.array(sorted(intervals), dtype=np.float64)
-    if not len(levels) or levels.min() <= 0 or levels.max() >= 1:
+    if not isinstance(intervals, dict):
+        raise InputTypeError(f"intervals must be a dict by level; got {type(intervals).__name__}.")
+    levels = as_array(list(intervals), "the levels of intervals", dtype=np.float64)
+    if not len(levels) or not (0 < levels.min() and levels.max() < 1):
         raise InputError(f"the levels of intervals must lie within (0, 1); got {levels.tolist()}.")
-    observed = [_coverage(y_true, *intervals[level]) for level in sorted(intervals)]
+    held = {level: _coverage(y_true, bounds) for level, bounds in zip(levels, intervals.values())}
+    levels = np.sort(levels)
+    observed = [held[level] for level in levels]
     shape = (1, 2)
     axes = None if axes is None else np.asarray(axes, dtype=object).reshape(1, -1)
     (coverage, errors), = take_axes(axes, shape, (8.0, 3.6), "plot_reliability")
@@ -75,7 +80,7 @@ def plot_reliability(y_true, y_pred, y_std, *, intervals=None, units=None, axes=
 
 
 def _check(**arrays):
-    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in arrays.items()}
+    arrays = {name: as_array(values, name, dtype=np.float64) for name, values in arrays.items()}
     shapes = {name: values.shape for name, values in arrays.items()}
     if len(set(shapes.values())) > 1 or not arrays["y_true"].size:
         raise InputError(f"the arrays must have one shape and not be empty; got {shapes}.")
@@ -95,8 +100,16 @@ def _normal_intervals(y_pred, y_std):
     return {level: (y_pred - width, y_pred + width) for level, width in half.items()}
 
 
-def _coverage(y_true, low, high):
-    return float(((np.asarray(low) <= y_true) & (y_true <= np.asarray(high))).mean())
+def _coverage(y_true, bounds):
+    bounds = bounds if isinstance(bounds, (tuple, list)) else [bounds]
+    bounds = [as_array(bound, "the bounds of an interval", dtype=np.float64) for bound in bounds]
+    if [bound.shape for bound in bounds] != 2 * [y_true.shape]:
+        raise InputError(
+            f"intervals must hold (low, high) for each level, arrays of shape {y_true.shape}; got "
+            f"shapes {[bound.shape for bound in bounds]}."
+        )
+    low, high = bounds
+    return float(((low <= y_true) & (y_true <= high)).mean())
 
 
 def _by_quantile(error, std):

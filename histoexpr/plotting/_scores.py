@@ -5,7 +5,8 @@ import numpy as np
 from .. import _keys
 from ..exceptions import InputError
 from ..utils import name_some
-from ._axes import BLUE, GREY, SMALL, quiet, take_axes
+from ..utils._tables import check_columns
+from ._axes import BLUE, GREY, SMALL, check_collection, quiet, take_axes
 
 
 def plot_scores(results, score="pearson", *, methods=None, controls=(), label=None, ax=None):
@@ -43,13 +44,10 @@ def plot_scores(results, score="pearson", *, methods=None, controls=(), label=No
     The shape is the density over all genes of all sections, the bar spans its quartiles, the
     line is its median, and each dot is the mean over the genes of one section.
     """
-    lacking = [c for c in ("method", _keys.SECTION, score) if c not in results]
-    if lacking:
-        raise InputError(
-            f"results lack the columns {name_some(lacking)}; there are "
-            f"{name_some(results.columns, most=20)}."
-        )
-    names = list(dict.fromkeys(results["method"]) if methods is None else methods)
+    check_columns(results, "results", ("method", _keys.SECTION), (score,))
+    controls = check_collection(controls, "controls")
+    names = dict.fromkeys(results["method"]) if methods is None else methods
+    names = check_collection(names, "methods")
     rows = {name: results.loc[results["method"] == name] for name in names}
     empty = [name for name, row in rows.items() if not np.isfinite(row[score]).any()]
     if empty or not names:

@@ -44,6 +44,11 @@ def plot_training(model, *, ax=None):
         )
     if not history:
         raise InputError("there is nothing to draw: history_ is empty, the model trains nothing.")
+    lacking = [e for e in history if not (isinstance(e, dict) and {"epoch", "loss"} <= set(e))]
+    if lacking:
+        raise InputError(
+            f"a history has an entry with 'epoch' and 'loss' for each epoch; got {lacking[0]!r}."
+        )
     (ax,) = take_axes(ax, (1, 1), (6.5, 3.4), "plot_training").ravel()
     epochs = [entry["epoch"] for entry in history]
     drawn = [name for name in _LOSSES if name in history[0]]

@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval
 from torch.nn import functional as F
 
 from ..exceptions import InputError
+from ..utils._torch import sent
 
 LUMA = (0.2989, 0.587, 0.114)  # grey of red, green, blue, as in torchvision (ITU-R BT.601)
 BRIGHTNESS, CONTRAST, SATURATION = range(3)
@@ -81,16 +82,24 @@ class PatchAugment(BaseEstimator):
         """
         self._validate_params()
         _check_batch(images)
-        draws = torch.rand(len(images), 8, generator=generator).to(images.device)
+        draws = torch.rand(len(images), 8, generator=generator)
         order = draws[:, :3].argsort(dim=1)
         signed = 2 * draws[:, 3:7] - 1
-        strengths = signed.new_tensor([self.brightness, self.contrast, self.saturation])
+        strengths = torch.tensor([self.brightness, self.contrast, self.saturation])
+        factors = (1 + signed[:, :3] * strengths).clamp_(min=0)
+        angles = torch.deg2rad(self.rotate * signed[:, 3])
         flipped = (draws[:, 7] < 0.5) & self.flip
-        pixels = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+        order, factors, angles, flipped = (
+            sent(drawn, images.device) for drawn in (order, factors, angles, flipped)
+        )
+        # Planes of colours: pixel by pixel, jitter takes twice as long.
+        pixels = images.to(torch.float32, memory_format=torch.contiguous_format)
+        if images.dtype == torch.uint8:
+            pixels = pixels.div_(255)
         if strengths.any():
-            pixels = jitter(pixels, (1 + signed[:, :3] * strengths).clamp_(min=0), order)
+            pixels = jitter(pixels, factors, order)
         if self.rotate:
-            pixels = rotate(pixels, torch.deg2rad(self.rotate * signed[:, 3]), flipped)
+            pixels = rotate(pixels, angles, flipped)
         elif self.flip:
             pixels = torch.where(flipped.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
         if images.dtype == torch.uint8:
@@ -113,11 +122,11 @@ def jitter(pixels, factors, order):
     -------
     Tensor like `pixels`
     """
-    luma = pixels.new_tensor(LUMA).view(1, 3, 1, 1)
     for kind in order.T:  # three steps, not patches
         factor = factors.gather(1, kind[:, None]).view(-1, 1, 1, 1)
         kind = kind.view(-1, 1, 1, 1)
-        grey = (pixels * luma).sum(1, keepdim=True)
+        red, green, blue = pixels.split(1, dim=1)
+        grey = (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
         mean = grey.mean((2, 3), keepdim=True)
         # Each is a blend: with black, with the mean grey of the patch, with the grey of the pixel.
         base = torch.where(kind == SATURATION, grey, mean * (kind == CONTRAST))

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..data import unpack_target
 from ..exceptions import InputError, InputTypeError
 from ..utils._torch import threads_kept
+from ..utils._validation import as_array
 from ._counts import check_values, dense_columns, row_sums, scale_rows, section_rows
 from ._genes import RULES, check_names, choose_genes, find_columns
 
@@ -240,7 +241,7 @@ class ExpressionTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_ke
                 "totals were given, but normalize=None scaled nothing: leave totals out."
             )
         axis = 0 if self.normalize == "spot" else 1
-        totals = np.asarray(totals, dtype=np.float64)
+        totals = as_array(totals, "totals", dtype=np.float64)
         if totals.shape != (linear.shape[axis],):
             what = "spots" if axis == 0 else "genes"
             raise InputError(

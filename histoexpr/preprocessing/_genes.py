@@ -4,11 +4,13 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import scipy.sparse
 
 from .. import _keys
 from ..exceptions import InputError
 from ..utils import name_some
 
+_ROUNDING = 16 * np.finfo(np.float32).eps
 RANKED = {"highly_variable", "highly_expressed"}
 RULES = RANKED | {"expressed"}
 
@@ -102,19 +104,20 @@ def _most_variable(counts, section, n_genes):
     from anndata import AnnData
 
     adata = AnnData(counts.astype(np.float32))  # astype copies: scanpy works in place
-    batch_key = None
-    if section is not None:
-        names, spots = np.unique(section, return_counts=True)
-        names = names[spots > 1]  # one spot has no variance
-        if len(names) > 1:
-            batch_key = _keys.SECTION
-            adata.obs[batch_key] = pd.Categorical(section)
-            adata = adata[np.isin(section, names)].copy()
+    section = np.zeros(len(adata), dtype=int) if section is None else section
     with warnings.catch_warnings():
         # spots without counts, and bins in which too few genes fall to have a deviation
         warnings.simplefilter("ignore")
         sc.pp.normalize_total(adata, target_sum=1e4)
         sc.pp.log1p(adata)
+        names = [name for name in np.unique(section) if _varies(adata.X[section == name])]
+        if not _varies(adata.X):
+            return np.arange(n_genes)  # all tie; scanpy would fail
+        batch_key = None
+        if len(names) > 1:
+            batch_key = _keys.SECTION
+            adata.obs[batch_key] = pd.Categorical(section)
+            adata = adata[np.isin(section, names)].copy()
         table = sc.pp.highly_variable_genes(
             adata, n_top_genes=n_genes, batch_key=batch_key, inplace=False
         )
@@ -123,3 +126,12 @@ def _most_variable(counts, section, n_genes):
     by = [c for c in ("highly_variable_nbatches", "dispersions_norm") if c in table]
     ranked = table.sort_values(by, ascending=False, na_position="last", kind="stable")
     return ranked.index.to_numpy()[:n_genes]
+
+
+def _varies(matrix):
+    """Whether any gene varies over spots, by more than float32 rounds."""
+    high, low = (
+        value.toarray() if scipy.sparse.issparse(value) else value
+        for value in (matrix.max(axis=0), matrix.min(axis=0))
+    )
+    return bool((high - low > _ROUNDING * high).any())

@@ -31,6 +31,9 @@ class ExpressionTargetMixin:
         Their unit; "as given" when ``expression_`` is None.
     n_outputs_ : int
         How many genes are predicted.
+    fitted_on_ : dict
+        ``n_spots``, and the names of the ``sections`` and ``patients`` of the fit, lists of str;
+        None where they are not known.
     """
 
     def __sklearn_tags__(self):
@@ -62,15 +65,25 @@ class ExpressionTargetMixin:
             self.units_ = getattr(self.expression_, "units_", "as given")
         else:
             self.expression_ = None
-            matrix = _as_float32(target.matrix)
+            matrix = self._own_expression(target.matrix)
             self.genes_ = target.genes.copy()
             self.units_ = "as given"
         self.n_outputs_ = len(self.genes_)
+        self.fitted_on_ = {
+            "n_spots": len(target),
+            "sections": _names(target.section),
+            "patients": _names(target.patient),
+        }
         self._one_dimensional = target.one_dimensional
         # An array's own precision comes back; counts are no more precise than float32.
         double = self.expression_ is None and target.matrix.dtype == np.float64
         self._dtype = np.float64 if double else np.float32
         return target, matrix
+
+    @staticmethod
+    def _own_expression(matrix):
+        """Expression that was given as it is, in an array that the caller does not change."""
+        return _as_float32(matrix)
 
     def _transform_target(self, y):
         """The truth in the units of the predictions.
@@ -161,7 +174,7 @@ class ExpressionTargetMixin:
 
         predicted = np.asarray(self.predict(X))
         predicted = predicted.reshape(len(predicted), self.n_outputs_)
-        names = getattr(X, "index", pd.RangeIndex(len(predicted)))
+        names = X.index if isinstance(X, pd.DataFrame) else pd.RangeIndex(len(predicted))
         obs = pd.DataFrame(index=pd.Index(names).astype(str))
         for key in (_keys.SECTION, _keys.PATIENT):
             names = carried(X, key)
@@ -180,6 +193,10 @@ class ExpressionTargetMixin:
     def _provenance(self):
         """What a prediction says of where it comes from."""
         return {"model": type(self).__name__, "units": self.units_, "versions": _versions()}
+
+
+def _names(column):
+    return None if column is None else list(dict.fromkeys(column.tolist()))
 
 
 def _as_float32(matrix):

@@ -1,14 +1,18 @@
 """One self-contained page on a benchmark."""
 
 import datetime
+import os
+from numbers import Integral
 from pathlib import Path
 
 import pandas as pd
+from sklearn.utils._param_validation import Interval, validate_params
 
 from .. import _keys
 from .._version import __version__
-from ..exceptions import InputError
+from ..exceptions import InputError, MissingFileError
 from ..utils import import_optional, name_some, written_aside
+from ..utils._tables import check_columns
 from ._blocks import Section, numbered
 from ._drawn import drawn_sections
 from ._measures import measure_table
@@ -17,9 +21,27 @@ from ._pictures import score_figure
 from ._statistics import statistics_blocks
 from ._tables import cost_table, error_table, score_table
 
-_COLUMNS = ("protocol", "method", "control", "fold", "gene", "pearson", "units", "seed", "error")
+_NAMES = ("protocol", "method", "control", "fold", _keys.SECTION, _keys.PATIENT, "gene", "units",
+          "seed", "error")  # fmt: skip
+_NUMBERS = ("patient_in_training", "pearson", "rmse", "mae", "n_train", "n_spots", "seconds_fit",
+            "seconds_predict", "peak_memory")  # fmt: skip
 
 
+@validate_params(
+    {
+        "path": [str, os.PathLike],
+        "title": [str],
+        "predictions": [dict, None],
+        "ceiling": [pd.DataFrame, pd.Series, None],
+        "published": [pd.DataFrame, None],
+        "method": [str, None],
+        _keys.SECTION: [str, None],
+        "genes": ["array-like", None],
+        "n_genes": [Interval(Integral, 1, None, closed="left")],
+        "settings": [dict, None],
+    },
+    prefer_skip_nested_validation=True,
+)
 def write_report(
     results,
     path,
@@ -121,13 +143,9 @@ def write_report(
 
 def _check_results(results):
     """The results as a DataFrame of one protocol."""
-    if not isinstance(results, pd.DataFrame):
-        results = pd.read_parquet(Path(results))
-    lacking = [name for name in (*_COLUMNS, _keys.SECTION) if name not in results]
-    if lacking:
-        raise InputError(
-            f"results must be what benchmark returns; there is no column {name_some(lacking)}."
-        )
+    if isinstance(results, (str, os.PathLike)):
+        results = _read_parquet(Path(results))
+    check_columns(results, "results of a benchmark", _NAMES, _NUMBERS)
     protocols = results["protocol"].unique()
     if len(protocols) != 1:
         raise InputError(
@@ -135,6 +153,15 @@ def _check_results(results):
             f"{name_some(protocols) or 'no rows'}. Write one for each."
         )
     return results
+
+
+def _read_parquet(path):
+    if not path.is_file():
+        raise MissingFileError(f"There are no results at {str(path)!r}.")
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors are both
+        raise InputError(f"{str(path)!r} cannot be read; is it cut short? ({error})") from error
 
 
 def _render(**parts):

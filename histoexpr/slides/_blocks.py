@@ -67,7 +67,7 @@ class Blocks:
             with written_aside(self._path(number)) as aside, open(aside, "wb") as file:
                 np.save(file, values)
         except OSError as error:
-            raise FileError(f"a block cannot be written: {error}. {self.hint}") from error
+            raise FileError(f"{error} {self.hint}") from error
 
     @property
     def hint(self):

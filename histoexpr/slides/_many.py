@@ -1,11 +1,15 @@
-"""Many slides, one after the other."""
+"""Many slides, one after the other or several at a time."""
 
 import logging
 from collections import Counter
 from pathlib import Path
 
-from ..exceptions import InputError
-from ..utils import name_some
+from joblib import Parallel, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
+
+from ..exceptions import FileError, InputError, MissingFileError
+from ..utils import check_n_jobs, name_some
+from ..utils._dask import surviving, within_task
 from ._model import SlideModel
 from ._predict import predict_slide
 from ._write import SUFFIXES
@@ -33,7 +37,7 @@ class SlidesFailed(InputError):
         )
 
 
-def predict_slides(model, slides, out, *, suffix=".h5ad", on_done=None, **options):
+def predict_slides(model, slides, out, *, suffix=".h5ad", n_jobs=None, on_done=None, **options):
     """Predict expression over many slides; one that cannot be read does not stop the others.
 
     Parameters
@@ -43,9 +47,13 @@ def predict_slides(model, slides, out, *, suffix=".h5ad", on_done=None, **option
     slides : list of str or os.PathLike
         With file names that differ, whose stems name the predictions.
     out : str or os.PathLike
-        A folder.
+        A folder. Workers on other machines have to see it, and the slides, under the same names.
     suffix : {".h5ad", ".zarr"}, default=".h5ad"
         Of the predictions.
+    n_jobs : int or None, default=None
+        Slides at a time, as in joblib, whose backends (``joblib.parallel_config``) all serve; on
+        dask's, the run survives the loss of workers. A model on a processor keeps its cores busy
+        with one slide: see there how to divide them.
     on_done : callable or None, default=None
         ``on_done(slide, path)`` is called after each slide that was predicted.
     **options
@@ -62,7 +70,9 @@ def predict_slides(model, slides, out, *, suffix=".h5ad", on_done=None, **option
     SlidesFailed
         At the end, if there are slides that could not be predicted; it names each, and why.
     ValueError
-        If there are no slides, two have one name, or the suffix is another.
+        If there are no slides, two have one name, the suffix is another, or n_jobs is 0.
+    TypeError
+        If n_jobs is no whole number.
     """
     slides, out = [Path(slide) for slide in slides], Path(out)
     if suffix not in SUFFIXES:
@@ -71,17 +81,53 @@ def predict_slides(model, slides, out, *, suffix=".h5ad", on_done=None, **option
     if repeated or not slides:
         what = f"{name_some(repeated)} stand for several" if repeated else "there are none"
         raise InputError(f"slides must be files with names of their own; {what}.")
+    check_n_jobs(n_jobs)
     SlideModel(model)  # what is wrong with the model is wrong for all
+    paths = [out / f"{slide.stem}{suffix}" for slide in slides]
+    tasks = (
+        delayed(_predict)(i, model, slide.absolute(), path.absolute(), options)
+        for i, (slide, path) in enumerate(zip(slides, paths))
+    )
     done, failed = {}, {}
-    for slide in slides:
-        try:
-            done[slide] = predict_slide(model, slide, out / f"{slide.stem}{suffix}", **options)
-        except (OSError, ValueError, ImportError) as error:
-            logger.warning("%s was not predicted: %s", slide, error)
-            failed[slide] = error
-        else:
+    with surviving(model):
+        n_jobs = min(effective_n_jobs(n_jobs), len(slides))
+        streams = get_active_backend()[0].supports_return_generator
+        parallel = Parallel(n_jobs, return_as="generator_unordered" if streams else "list")
+        for i, error in parallel(tasks):
+            slide, path = slides[i], paths[i]
+            error = _seen_from_here(error, slide, path)
+            if error is not None:
+                logger.warning("%s was not predicted: %s", slide, error)
+                failed[slide] = error
+                continue
+            done[slide] = path
             if on_done is not None:
-                on_done(slide, done[slide])
+                on_done(slide, path)
+    done, failed = ({s: found[s] for s in slides if s in found} for found in (done, failed))
     if failed:
         raise SlidesFailed(failed, done)
     return done
+
+
+def _predict(i, model, slide, path, options):
+    """Predict one of many slides, in whatever process; its number, and the error or None."""
+    try:
+        with within_task():
+            predict_slide(model, slide, path, **options)
+    except (OSError, ValueError, ImportError) as error:
+        return i, error
+    return i, None
+
+
+def _seen_from_here(error, slide, path):
+    """The error of a slide, with what to do where a worker sees other files than this process."""
+    if error is None and not path.exists():
+        return FileError(
+            f"{str(path)!r} was written by a worker, and is not to be seen from here: `out` has to "
+            "be a folder of a file system that is shared."
+        )
+    if isinstance(error, FileNotFoundError) and slide.exists():
+        return MissingFileError(
+            f"{error} It can be seen from here: workers have to see it, too, under the same name."
+        )
+    return error

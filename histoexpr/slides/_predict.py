@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -163,7 +164,7 @@ def predict_slide(
     --------
     >>> import histoexpr
     >>> from histoexpr.slides import predict_slide
-    >>> model = histoexpr.load("stco.joblib")  # doctest: +SKIP
+    >>> model = histoexpr.load("stco.histoexpr")  # doctest: +SKIP
     >>> predict_slide(model, "tumour.svs", "tumour.h5ad")  # doctest: +SKIP
     """
     out = None if out is None else check_out(out)
@@ -180,8 +181,10 @@ def predict_slide(
     blocks, positions = model.blocks(spots, block_size)
     made_of = model.estimator, columns, sigma, side_um, out_px, slide.fingerprint, slide.mpp, name
     key = key_of(*made_of, spots.spatial, positions, blocks)
+    folder = None if out is None else out.with_name(f".{out.name}.blocks")
     if out is not None and resume and stored_key(out) == key:
         logger.info("%s is there already", out)
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed while it removed it
         return out
 
     ahead = ReadAhead(slide, n_threads)
@@ -195,7 +198,6 @@ def predict_slide(
     )
     sample = np.unique(np.linspace(0, len(spots) - 1, _SAMPLED).round().astype(int))
     distance = model.colour_distance(patches[sample])
-    folder = None if out is None else out.with_name(f".{out.name}.blocks")
     store = Blocks(blocks, folder, key if resume else f"{key} {os.urandom(8).hex()}")
     predict_blocks(model, ahead, patches, spots, store, columns, verbose)
 

@@ -8,8 +8,11 @@ import numpy as np
 from .. import _keys
 from ..exceptions import FileError, InputError
 from ..utils import import_optional
+from ..utils._files import to_disk
+from ..utils._h5ad import reserve, write_h5ad
 
 _ROWS = 4096  # written at a time
+_METADATA = 2**20  # bytes that HDF5 writes of a matrix beside its values, at most
 _ENCODING = {"encoding-type": "array", "encoding-version": "0.2.0"}  # AnnData's for dense arrays
 SUFFIXES = (".h5ad", ".zarr")
 
@@ -65,15 +68,16 @@ def stored_key(out):
                 return file[f"uns/{_keys.UNS}/key"].asstr()[()]
         group = _zarr().open_group(str(out), mode="r")
         return str(group[f"uns/{_keys.UNS}/key"][()])
-    except (KeyError, OSError, ValueError):
-        return None  # a file of other origin: it is written anew
+    except Exception:  # h5py and zarr raise many types; a file of other origin is written anew
+        return None
 
 
 def _write_h5ad(adata, read, path):
     import h5py
 
-    adata.write_h5ad(path)
-    with h5py.File(path, "a") as file:
+    write_h5ad(adata, path)
+    reserve(path, 4 * adata.n_obs * adata.n_vars + _METADATA)
+    with h5py.File(path, "r+") as file:
         file.pop("X", None)
         _fill(file.create_dataset("X", adata.shape, np.float32), read)
 
@@ -105,11 +109,14 @@ def _fill(array, read):
 
 
 def _move(path, out):
-    """Put a file or folder in the place of another."""
+    """Put a file or folder in the place of another, when all of it has reached the disk."""
+    for part in (path, *path.rglob("*")):
+        to_disk(part)
     if not out.is_dir():
         path.replace(out)
         return
     old = path.with_name("old")
+    _remove(old)
     out.rename(old)
     try:
         path.rename(out)

@@ -1,6 +1,10 @@
 """How an epoch is cut into batches: spots drawn at random, or whole sections."""
 
+from dataclasses import replace
+
 import torch
+
+from ..utils._torch import sent
 
 
 class SpotBatches:
@@ -23,8 +27,11 @@ class SpotBatches:
     def epoch(self, generator):
         """Every spot once, in the order that a torch.Generator draws."""
         order = torch.randperm(len(self.data), generator=generator)
-        for index in order.split(self.batch_size):
-            yield self.data[index.to(self.data.features.device)]
+        tensors, images = replace(self.data, images=None), self.data.images
+        indices = sent(order, tensors.features.device).split(self.batch_size)
+        for index, rows in zip(indices, order.split(self.batch_size)):
+            part = tensors[index]
+            yield part if images is None else replace(part, images=images[rows])
 
     def take(self, index):
         """Those spots alone."""

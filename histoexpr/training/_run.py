@@ -1,5 +1,6 @@
 """The state of one training run: all of what a checkpoint must hold."""
 
+import contextlib
 import copy
 
 import torch
@@ -15,7 +16,8 @@ class Run:
     ----------
     module : torch.nn.Module
         On the device it is trained on. It may give ``parameter_groups()``, as torch's optimisers
-        take them, in which ``lr_scale`` multiplies the learning rate.
+        take them, in which ``lr_scale`` multiplies the learning rate, and ``read_ahead(batches)``,
+        a generator of these batches.
     settings : dict
         ``max_epochs``, ``batch_size``, ``optimizer``, ``lr``, ``weight_decay``, ``schedule``,
         ``warmup_epochs``, ``min_lr``, ``max_grad_norm``, and ``patience``: None without early
@@ -54,6 +56,11 @@ class Run:
             group["lr"] = lr * group.get("lr_scale", 1.0)
         self.module.train()
         return lr
+
+    def batches(self, data, generator):
+        """A context that gives an epoch of batches; a module that reads patches reads ahead."""
+        read_ahead = getattr(self.module, "read_ahead", iter)
+        return contextlib.closing(read_ahead(data.epoch(generator)))
 
     def step(self, loss):
         """Move the weights against the gradient of a loss."""

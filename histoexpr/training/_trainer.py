@@ -1,6 +1,7 @@
 """How a module is trained, whatever the method."""
 
 import logging
+import math
 import time
 from numbers import Integral, Real
 from pathlib import Path
@@ -22,6 +23,8 @@ from ._optimizers import OPTIMIZERS, SCHEDULES
 from ._run import Run
 
 logger = logging.getLogger(__name__)
+
+_STEPS_A_LOOK = 50  # from one look at the loss to the next: a GPU is waited for
 
 
 class Trainer(BaseEstimator):
@@ -289,17 +292,15 @@ class Trainer(BaseEstimator):
         started = time.perf_counter()
         lr = run.begin_epoch()
         means = _Means()
-        for batch in train.epoch(run.generator):
-            with autocast(batch.features.device, self.precision):
-                output = run.module(batch)
-            if not torch.isfinite(output.loss):
-                raise DivergenceError(
-                    f"the training loss became {output.loss.item()} in epoch "
-                    f"{len(run.history)}; lower lr, set max_grad_norm, or standardise the "
-                    "features (sklearn.preprocessing.StandardScaler)."
-                )
-            run.step(output.loss)
-            means.add(output, len(batch))
+        with run.batches(train, run.generator) as batches:
+            for step, batch in enumerate(batches):
+                with autocast(batch.features.device, self.precision):
+                    output = run.module(batch)
+                means.add(output, len(batch))
+                if step % _STEPS_A_LOOK == 0:
+                    _check_finite(means, run)
+                run.step(output.loss)
+        _check_finite(means, run)
         entry = {"epoch": len(run.history), **means.values(), "lr": lr}
         if len(validation):
             entry["validation_loss"] = self._validation_loss(run, validation)
@@ -310,11 +311,21 @@ class Trainer(BaseEstimator):
         # A contrastive loss depends on which spots meet in a batch: the same ones every epoch.
         run.module.eval()
         means = _Means()
-        with torch.no_grad():
-            for batch in validation.epoch(torch.Generator().manual_seed(0)):
+        drawn = torch.Generator().manual_seed(0)
+        with torch.no_grad(), run.batches(validation, drawn) as batches:
+            for batch in batches:
                 with autocast(batch.features.device, self.precision):
                     means.add(run.module(batch), len(batch))
         return means.values()["loss"]
+
+
+def _check_finite(means, run):
+    loss = means.values()["loss"]
+    if not math.isfinite(loss):
+        raise DivergenceError(
+            f"the training loss became {loss} in epoch {len(run.history)}; lower lr, set "
+            "max_grad_norm, or standardise the features (sklearn.preprocessing.StandardScaler)."
+        )
 
 
 def _is_plain(value):

@@ -41,6 +41,8 @@ _TEXTS = {
             The columns of predictions.
         units_ : str
             E.g. "log1p of counts per 10,000 over the panel, by spot".
+        fitted_on_ : dict
+            ``n_spots``, and the names of the ``sections`` and ``patients`` of the fit.
         history_ : list of dict
             The loss of each epoch and its terms; empty where nothing is learnt.
         n_features_in_ : int

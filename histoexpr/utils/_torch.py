@@ -49,6 +49,23 @@ def resolve_device(device="auto"):
     return resolved
 
 
+def sent(tensor, device):
+    """A tensor of the CPU on a device; a GPU takes it in its turn, and is not waited for.
+
+    Parameters
+    ----------
+    tensor : Tensor
+    device : torch.device
+
+    Returns
+    -------
+    Tensor
+    """
+    if device.type != "cuda":
+        return tensor.to(device)
+    return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(device, non_blocking=True)
+
+
 def autocast(device, precision):
     """The context in which a network computes.
 
@@ -64,6 +81,29 @@ def autocast(device, precision):
     """
     low = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
     return torch.autocast(device.type, torch.bfloat16, enabled=low)
+
+
+def computes_bfloat16(device):
+    """Whether a device has instructions for bfloat16, rather than taking steps to imitate it.
+
+    Parameters
+    ----------
+    device : torch.device
+
+    Returns
+    -------
+    bool
+        For NVIDIA GPUs from Ampere on, and for x86 processors with AVX512-BF16 or AMX; others
+        were not measured.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu":
+        return False
+    if not hasattr(torch.cpu, "get_capabilities"):  # an older torch
+        return getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ def run(*arguments):
 @pytest.fixture(scope="module")
 def model(sheet, tmp_path_factory):
     """A model of two patients, from the shell."""
-    path = tmp_path_factory.mktemp("model") / "model.joblib"
+    path = tmp_path_factory.mktemp("model") / "model.histoexpr"
     done = run(
         "fit", sheet, "--method", "StInfer-retrieval", "--featurizer", "texture", "--genes",
         sheet.parent / "genes.txt", "--patch-size", "64um", "--sections", "A1,B1", "--out", path,
@@ -66,6 +66,21 @@ def test_info(model):
     assert told["patch_um"] == 64 and told["mpp"] == pytest.approx(64 / 224, abs=1e-3)
     assert told["versions"]["histoexpr"] == histoexpr.__version__
     assert "gene_000" in run("info", model).stdout
+
+
+def test_info_shows_the_card(model):
+    shown = run("info", model, "--card")
+    assert shown.exit_code == 0 and shown.output == histoexpr.load(model).card()
+    assert "- Patients: 2: A, B" in shown.output
+
+
+def test_joblib_is_read_by_consent(model, tmp_path):
+    path = tmp_path / "model.joblib"
+    histoexpr.save(histoexpr.load(model), path)
+    refused = run("info", path)
+    assert refused.exit_code == 1 and "--allow-pickle" in refused.stderr
+    told = json.loads(run("info", path, "--json", "--allow-pickle").stdout)
+    assert told["method"] == "StInfer" and " fit " in told["fitted_by"]
 
 
 def test_predict_is_that_of_the_library(model, sheet, tmp_path):
@@ -121,7 +136,7 @@ def test_predict_slide_is_that_of_the_library(model, sheet, tmp_path):
     ],
 )
 def test_fit_refuses(arguments, code, words, sheet, tmp_path):
-    out = tmp_path / "model.joblib"
+    out = tmp_path / "model.histoexpr"
     done = run("fit", sheet, "--featurizer", "texture", "--out", out, *arguments)
     assert done.exit_code == code and words in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr and not out.exists()

@@ -614,7 +614,7 @@ def test_a_section_name_stands_for_one_image(tmp_path, picture):
         ({"fill": (1, 2)}, "0 to 255"),
         ({"fill": 0.5}, "0 to 255"),
         ({"section": ["A", "B"]}, "pass a dict of section to image"),
-        ({"section": ["A"]}, "one name a spot"),
+        ({"section": ["A"]}, "a name for each of the"),
         ({"section": ["A", None]}, "section is missing for 1 spots, the first at row 1"),
         ({"patient": ["p", np.nan]}, "patient is missing"),
         ({"positions": [[1, 2]]}, "positions must have shape"),

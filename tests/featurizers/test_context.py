@@ -103,7 +103,8 @@ def test_views_stand_one_after_the_other_in_the_order_of_the_spots(cohort):
 
 def test_stages_are_means_and_deviations_of_their_maps():
     patches = np.random.default_rng(0).integers(0, 255, (3, 96, 96, 3), dtype=np.uint8)
-    stages = TimmFeaturizer("test_resnet", pretrained=False, pooling="stages", random_state=0)
+    settings = {"pretrained": False, "random_state": 0, "precision": "float32"}
+    stages = TimmFeaturizer("test_resnet", pooling="stages", **settings)
     features = stages.fit_transform(patches)
     last = clone(stages).set_params(pooling="avg").fit_transform(patches)
     width = last.shape[1]

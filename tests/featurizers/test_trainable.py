@@ -46,9 +46,9 @@ def cohort():
 
 
 def backbone(name="test_resnet", **settings):
-    return TimmFeaturizer(
-        name, pretrained=False, **{"trainable": True, "input_size": 32, **settings}
-    )
+    # float32, as in training: losses and features are compared to their last digits
+    settings = {"trainable": True, "input_size": 32, "precision": "float32", **settings}
+    return TimmFeaturizer(name, pretrained=False, **settings)
 
 
 def stco(featurizer=None, trainer=None, **settings):

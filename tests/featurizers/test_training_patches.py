@@ -13,7 +13,7 @@ from histoexpr.data import SpotPatches
 from histoexpr.datasets import load_her2st, make_spatial_expression
 from histoexpr.featurizers import TrainingPatches
 from histoexpr.slides import predict_slide
-from histoexpr.slides._inside import find_training_patches
+from histoexpr._inside import find_training_patches
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def test_perfect_and_useless_predictions(tissue):
 def test_names_of_clusters_do_not_matter_and_sections_are_clustered_apart(tissue):
     """Labels are numbered within a patient, and a shift between sections tells nothing."""
     expression, domain, section = tissue
-    other = np.where(section == "S1", "other " + domain.astype(str), domain)
+    other = np.where(section == "S1", np.char.add("other ", domain.astype(str)), domain)
     shifted = expression + 50.0 * (section == "S1")[:, None]
     table = domain_agreement(shifted, other, section=section, random_state=0)
     np.testing.assert_allclose(table["ari"], 1)

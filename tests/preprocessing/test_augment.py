@@ -161,6 +161,13 @@ def test_clone_and_parameters():
     )
 
 
+def test_the_order_in_memory_changes_nothing(patches):
+    pixel_by_pixel = patches.contiguous(memory_format=torch.channels_last)
+    assert pixel_by_pixel.stride() != patches.contiguous().stride()
+    one, other = (PatchAugment()(p, seeded()) for p in (patches.contiguous(), pixel_by_pixel))
+    assert torch.equal(one, other)
+
+
 # bad input ---------------------------------------------------------------------------------------
 
 

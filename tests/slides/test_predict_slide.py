@@ -320,10 +320,10 @@ def test_a_file_holds_the_same(model, slide, predicted, tmp_path, suffix):
     )
 
 
+@pytest.mark.filterwarnings("ignore:.*squidpy:FutureWarning")  # of scanpy 1.11, about itself
 def test_scanpy_draws_it_at_once(model, slide, tmp_path):
     adata = read(predict_slide(model, slide, tmp_path / "out.h5ad"))
-    with pytest.warns(FutureWarning, match="squidpy"):
-        (ax,) = scanpy.pl.spatial(adata, color=[adata.var_names[0]], show=False)
+    (ax,) = scanpy.pl.spatial(adata, color=[adata.var_names[0]], show=False)
     drawn = ax.collections[0].get_array()
     assert len(drawn) == adata.n_obs
     assert len(ax.images) == 1
@@ -374,7 +374,7 @@ def test_blocks_of_another_model_are_not_taken(sections, model, slide, tmp_path,
 
 
 def test_a_killed_process_is_taken_up_by_another(model, slide, tmp_path, counted):
-    save(model, tmp_path / "model.joblib")
+    save(model, tmp_path / "model.histoexpr")
     predicted = predict_slide(model, slide, block_size=3)
     counted.clear()
     out = tmp_path / "out.h5ad"
@@ -386,7 +386,7 @@ def test_a_killed_process_is_taken_up_by_another(model, slide, tmp_path, counted
         "model = histoexpr.load(sys.argv[1])\n"
         "histoexpr.predict_slide(model, sys.argv[2], sys.argv[3], block_size=3)\n"
     )
-    command = [sys.executable, "-c", code, tmp_path / "model.joblib", slide, out]
+    command = [sys.executable, "-c", code, tmp_path / "model.histoexpr", slide, out]
     process = subprocess.Popen(command)
     blocks = tmp_path / ".out.h5ad.blocks"
     while len(list(blocks.glob("[0-9]*.npy"))) < 2:

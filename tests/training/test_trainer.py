@@ -174,6 +174,21 @@ def test_diverging_training_is_an_error():
         Trainer(max_epochs=3).fit(Regression(), SpotBatch(spots.features * 1e30, spots.expression))
 
 
+def test_a_loss_that_diverges_in_the_midst_of_an_epoch_is_an_error(tmp_path):
+    class Falling(Regression):
+        n_calls = 0
+
+        def forward(self, batch):
+            self.n_calls += 1
+            output = super().forward(batch)
+            return LossOutput(output.loss * (float("nan") if self.n_calls == 7 else 1.0))
+
+    module = Falling(dropout=0.0)
+    with pytest.raises(FloatingPointError, match="loss became nan in epoch 0; lower lr"):
+        Trainer(batch_size=5, checkpoint_dir=tmp_path).fit(module, data())
+    assert module.n_calls == 10 and not list(tmp_path.iterdir())
+
+
 def test_gradient_clipping_bounds_the_step():
     module = Regression(dropout=0.0)
     start = weights(module)
@@ -201,6 +216,11 @@ def test_schedules():
         ({"optimizer": "sgd"}, "'optimizer' parameter of Trainer"),
         ({"device": "nonsense"}, "device='nonsense' is not a torch device"),
         ({"device": "cuda:63"}, "no such device on this machine"),
+        pytest.param(
+            {"device": "cuda"},
+            "device='cuda' was asked for, but torch finds no such device",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here"),
+        ),
     ],
 )
 def test_bad_settings_are_refused_before_training(settings, message):
@@ -208,7 +228,7 @@ def test_bad_settings_are_refused_before_training(settings, message):
     start = weights(module)
     with pytest.raises(ValueError, match=message):
         Trainer(**settings).fit(module, data())
-    assert torch.equal(weights(module), start)
+    assert torch.equal(weights(module), start) and module.training
 
 
 def test_check_trainer_fills_what_is_unset_and_leaves_the_users_object():
