@@ -1,5 +1,6 @@
 """Retrieval: the one place that knows FAISS."""
 
-from ._retriever import SpotRetriever, check_retriever
+from ._check import check_retriever
+from ._retriever import SpotRetriever
 
 __all__ = ["SpotRetriever", "check_retriever"]

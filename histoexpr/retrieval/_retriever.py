@@ -3,16 +3,18 @@
 import operator
 from numbers import Integral, Real
 
-import faiss
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..exceptions import InputError, InputTypeError
-from ..preprocessing import ExpressionTargetMixin
 from ..data import check_same_spots
-from ..utils import fill_unset, unchanged_on_error
+from ..exceptions import InputError
+from ..preprocessing import ExpressionTargetMixin
+from ..utils import unchanged_on_error
+from ._exact import METRICS
+from ._expression import as_target, keep
+from ._index import ApproximateIndex, build_index, check_index, spread
 from ._weights import (
     inverse_distance_weights,
     linear_weights,
@@ -22,13 +24,10 @@ from ._weights import (
     weighted_expression,
 )
 
-_INDEXES = {
-    "cosine": faiss.IndexFlatIP,
-    "inner_product": faiss.IndexFlatIP,
-    "l2": faiss.IndexFlatL2,
-}
 _WEIGHTS = {"uniform", "inverse_l1", "inverse_l2", "softmax", "linear"}
 _BLOCK = 4096  # queries searched at a time: bounds memory, large enough for FAISS's BLAS path
+_PROPOSED = 2**22  # spots that an index may propose at a time, for all queries of a block
+N_QUERIES = 2048  # kept, of those that an approximate index is made for
 
 
 class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
@@ -49,7 +48,7 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
         exp(-d / temperature) of the distances that `kneighbors` returns, "linear" 1 - d / Σd
         of them (not for "inner_product", whose distances may be negative) ["inverse_l2"].
     metric : {"cosine", "inner_product", "l2"}, default=None
-        What "nearest" means in the search, which is exact ["cosine"].
+        What "nearest" means in the search ["cosine"].
     power : float, default=2.0
         For the inverse distances.
     temperature : float, default=0.1
@@ -58,13 +57,26 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
         What is returned, when it is not what was embedded (of the same genes, unless it names
         its own): three of the papers embed
         expression normalised by spot and return it normalised by gene.
+    index : {"flat", "hnsw", "ivf", "ivf_pq"} or str, default=None
+        "flat" compares each query with all training spots and is exact. The others look at a
+        part of them, and serve from about 100,000 spots on: "hnsw" follows a graph, "ivf" and
+        "ivf_pq" look into clusters, the latter at codes of 4 bits a dimension: the fastest, and
+        the smallest in memory. What they find is ordered by the vectors themselves, so distances
+        and weights are exact. Below 1,000 spots they are "flat". Any other string is one for
+        ``faiss.index_factory``, such as "IVF1024,Flat", of the vectors as `metric` compares
+        them ["flat"].
+    recall : float, default=0.95
+        The share of the exact neighbours that an approximate index is to find: it searches as
+        long as that takes on queries known at fit (see `fit`). A warning says when it cannot.
 
     Attributes
     ----------
     embeddings_ : ndarray of shape (n_spots, n_features), dtype float32
         The training spots' vectors.
-    targets_ : ndarray of shape (n_spots, n_genes), dtype float32
-        The training spots' expression, in `units_`.
+    targets_ : ndarray, CSR array or memmap of shape (n_spots, n_genes), dtype float32
+        The training spots' expression, in `units_`: sparse or in its file if it was given so.
+    recall_ : float
+        The share of the exact neighbours that the index finds; 1 for "flat".
     expression_ : ExpressionTransformer or None
         Fitted; None when the target was an array.
     genes_ : ndarray of shape (n_genes,), dtype str
@@ -74,17 +86,28 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
     See Also
     --------
     sklearn.neighbors.KNeighborsRegressor : Without FAISS, and without these weights.
+
+    Notes
+    -----
+    Parameters may be changed after fit; `metric`, `index` and `recall` build the index again. A
+    pickle holds an approximate index, and rebuilds an exact one, which takes milliseconds.
+
+    A model written by ``joblib.dump(model, path)`` and read by ``joblib.load(path,
+    mmap_mode="r")`` leaves vectors and expression in the file, from where the system reads the
+    rows that predictions are made of: only the index is held in memory.
     """
 
-    _defaults = {"n_neighbors": 200, "weights": "inverse_l2", "metric": "cosine"}
+    _defaults = {"n_neighbors": 200, "weights": "inverse_l2", "metric": "cosine", "index": "flat"}
 
     _parameter_constraints = {
         "n_neighbors": [Interval(Integral, 1, None, closed="left"), None],
         "weights": [StrOptions(_WEIGHTS), None],
-        "metric": [StrOptions(set(_INDEXES)), None],
+        "metric": [StrOptions(set(METRICS)), None],
         "power": [Interval(Real, 0, None, closed="neither")],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "expression": [HasMethods(["fit", "transform"]), None],
+        "index": [str, None],
+        "recall": [Interval(Real, 0, 1, closed="right")],
     }
 
     def __init__(
@@ -96,6 +119,8 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
         power=2.0,
         temperature=0.1,
         expression=None,
+        index=None,
+        recall=0.95,
     ):
         self.n_neighbors = n_neighbors
         self.weights = weights
@@ -103,16 +128,25 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
         self.power = power
         self.temperature = temperature
         self.expression = expression
+        self.index = index
+        self.recall = recall
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    def fit(self, X, y, queries=None):
         """Index the training spots.
 
         Parameters
         ----------
         X : array-like of shape (n_spots, n_features)
             Features or embeddings.
-        y : AnnData or array-like of shape (n_spots, n_genes) or (n_spots,)
+        y : AnnData, array-like or sparse matrix of shape (n_spots, n_genes) or (n_spots,)
+            Sparse expression stays sparse. A float32 memmap is used from its file, which must
+            stay as it is; everything else is copied.
+        queries : array-like of shape (n_queries, n_features), default=None
+            Vectors such as will be searched for; an approximate index is made for them and its
+            recall measured on them. The methods of this library give embeddings of training
+            images. None: the training spots themselves, which are easier to find than spots
+            that images are to find.
 
         Returns
         -------
@@ -122,15 +156,20 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `n_neighbors` is larger than the number of spots, or X and y differ in length.
+            If `n_neighbors` is larger than the number of spots, X and y differ in length, or
+            FAISS cannot make the `index` of so many spots and features.
         """
         with unchanged_on_error(self):
-            target, matrix = self._fit_target(y, self.expression)
+            target, matrix = self._fit_target(as_target(y), self.expression)
             check_same_spots(X, target)
             # A copy: what is searched must not move when the caller's array does.
             self.embeddings_ = validate_data(self, X, dtype=np.float32, order="C", copy=True)
-            self._resolve_n_neighbors(len(target), self.n_neighbors)
+            self._check_size(len(target))
             self.targets_ = matrix
+            self._queries = None
+            if queries is not None:
+                queries = validate_data(self, queries, dtype=np.float32, order="C", reset=False)
+                self._queries = np.array(spread(queries, N_QUERIES))
             self._build_index()
         return self
 
@@ -163,8 +202,8 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
         k = self._resolve_n_neighbors(
             len(self.embeddings_), self.n_neighbors if n_neighbors is None else n_neighbors
         )
-        blocks = [self._search(X[i : i + _BLOCK], k) for i in range(0, len(X), _BLOCK)]
-        distances, neighbors = (np.concatenate(part) for part in zip(*blocks))
+        found = [self._search(X[rows], k) for rows in self._blocks(X, k)]
+        distances, neighbors = (np.concatenate(part) for part in zip(*found))
         return (distances, neighbors) if return_distance else neighbors
 
     def predict(self, X):
@@ -189,13 +228,10 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
         X = self._check_queries(X)
         k = self._resolve_n_neighbors(len(self.embeddings_), self.n_neighbors)
         predicted = np.empty((len(X), self.targets_.shape[1]), dtype=np.float32)
-        for start in range(0, len(X), _BLOCK):
-            queries = X[start : start + _BLOCK]
-            distances, neighbors = self._search(queries, k)
-            weights = self._neighbor_weights(queries, distances, neighbors)
-            predicted[start : start + _BLOCK] = weighted_expression(
-                self.targets_, neighbors, weights
-            )
+        for rows in self._blocks(X, k):
+            distances, neighbors = self._search(X[rows], k)
+            weights = self._neighbor_weights(X[rows], distances, neighbors)
+            predicted[rows] = weighted_expression(self.targets_, neighbors, weights)
         return self._shape_prediction(predicted)
 
     def neighbor_weights(self, X):
@@ -237,35 +273,50 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
         self._validate_params()  # they may have been set after fit
         return validate_data(self, X, dtype=np.float32, order="C", reset=False)
 
-    def _build_index(self):
-        self._index = _INDEXES[self._setting("metric")](self.embeddings_.shape[1])
-        self._indexed_metric = self._setting("metric")
-        self._index.add(self._searched(self.embeddings_))
+    def _check_size(self, n_spots):
+        """Refuse what so many training spots cannot give."""
+        self._resolve_n_neighbors(n_spots, self.n_neighbors)
+        check_index(self._setting("index"), n_spots, self._setting("metric"))
 
-    def _searched(self, vectors):
-        if self._setting("metric") != "cosine":
-            return vectors
-        vectors = vectors.copy()
-        faiss.normalize_L2(vectors)
-        return vectors
+    @staticmethod
+    def _own_expression(matrix):
+        return keep(matrix)
+
+    def _build_index(self):
+        self._index = build_index(
+            self._setting("index"),
+            self.embeddings_,
+            self._setting("metric"),
+            self.embeddings_ if self._queries is None else self._queries,
+            self._resolve_n_neighbors(len(self.embeddings_), self.n_neighbors),
+            self.recall,
+        )
+        self.recall_ = self._index.recall
+        self._indexed = self._index_settings()
+
+    def _index_settings(self):
+        return [self._setting("index"), self._setting("metric"), self.recall]
+
+    def _blocks(self, X, k):
+        """Slices of queries that are searched at a time."""
+        size = max(1, min(_BLOCK, _PROPOSED // (k * self._ready_index().candidates)))
+        return [slice(start, start + size) for start in range(0, len(X), size)]
+
+    def _ready_index(self):
+        # Parameters may be set after fit, and a pickle carries no exact index.
+        if not hasattr(self, "_index") or self._indexed != self._index_settings():
+            self._build_index()
+        return self._index
 
     def _search(self, queries, k):
-        # The metric may be set after fit, and a pickle carries no index.
-        if getattr(self, "_indexed_metric", None) != self._setting("metric"):
-            self._build_index()
-        scores, neighbors = self._index.search(self._searched(queries), k)
-        if not np.isfinite(scores).all() or (neighbors < 0).any():
+        distances, neighbors = self._ready_index().search(queries, k)
+        if not np.isfinite(distances).all() or (neighbors < 0).any():
             raise InputError(
                 "distances overflow float32: the vectors reach "
                 f"{max(np.abs(queries).max(), np.abs(self.embeddings_).max()):.3g}. Scale the "
                 "features (sklearn.preprocessing.StandardScaler)."
             )
-        metric = self._setting("metric")
-        if metric == "inner_product":
-            return -scores, neighbors
-        # Rounding can leave what should be 0 a little below it; FAISS returns squares for l2.
-        distances = np.maximum(1 - scores if metric == "cosine" else scores, 0)
-        return (np.sqrt(distances) if metric == "l2" else distances), neighbors
+        return distances, neighbors
 
     def _neighbor_weights(self, queries, distances, neighbors):
         weights = self._setting("weights")
@@ -280,43 +331,15 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
         return inverse_distance_weights(distances, self.power)
 
     def __getstate__(self):
-        # The index is a copy of embeddings_ and is built again in milliseconds.
         state = super().__getstate__().copy()
-        state.pop("_index", None)
-        state.pop("_indexed_metric", None)
+        index = state.pop("_index", None)
+        if isinstance(index, ApproximateIndex):
+            state["_index_bytes"], state["_index_rest"] = index.get_state()
         return state
 
-
-def check_retriever(retriever, default, n_spots):
-    """A SpotRetriever of the estimator's own: a clone, its unset parameters the method's.
-
-    Parameters
-    ----------
-    retriever : SpotRetriever or None
-        What the user gave.
-    default : SpotRetriever
-        What the method's paper did; its `n_neighbors` is clipped to ``n_spots``.
-    n_spots : int
-        Training spots.
-
-    Returns
-    -------
-    SpotRetriever
-
-    Raises
-    ------
-    TypeError
-        If ``retriever`` is something else.
-    ValueError
-        If the user's `n_neighbors` is larger than ``n_spots``.
-    """
-    if retriever is not None and not isinstance(retriever, SpotRetriever):
-        raise InputTypeError(
-            "retriever must be a histoexpr.SpotRetriever or None; got "
-            f"{type(retriever).__name__}."
-        )
-    default = clone(default).set_params(n_neighbors=min(default.n_neighbors, n_spots))
-    retriever = default if retriever is None else fill_unset(clone(retriever), default)
-    retriever._validate_params()
-    retriever._resolve_n_neighbors(n_spots, retriever.n_neighbors)
-    return retriever
+    def __setstate__(self, state):
+        state = dict(state)
+        index = state.pop("_index_bytes", None), state.pop("_index_rest", None)
+        super().__setstate__(state)
+        if index[0] is not None:
+            self._index = ApproximateIndex.from_state(*index, self.embeddings_)

@@ -1,10 +1,17 @@
 """What each neighbour counts: pure functions of distances."""
 
+import warnings
+
 import numpy as np
+import scipy.sparse
 import torch
 
-# What gathering the neighbours' embeddings may take at a time, whatever the number of queries.
-_GATHER_BYTES = 64 * 2**20
+from ._exact import pair_distances
+
+# What is gathered, or multiplied, at a time, whatever the number of queries: embeddings stay in
+# the processor's cache until they are compared.
+_GATHER_BYTES = 6 * 2**20
+_PRODUCT_BYTES = 64 * 2**20
 
 
 def inverse_distance_weights(distances, power=2.0):
@@ -98,14 +105,19 @@ def neighbor_distances(queries, embeddings, neighbors, order):
     -------
     ndarray of shape (n_queries, n_neighbors), dtype float32
     """
-    queries, embeddings, neighbors = map(torch.as_tensor, (queries, embeddings, neighbors))
-    distances = torch.empty(neighbors.shape, dtype=torch.float32)
-    gathered = neighbors.shape[1] * embeddings.shape[1] * embeddings.element_size()
-    block = max(1, _GATHER_BYTES // gathered)
+    if order == 2:
+        return pair_distances(queries, embeddings, neighbors, "l2")
+    queries, embeddings, neighbors = map(as_tensor, (queries, embeddings, neighbors))
+    distances = torch.empty(neighbors.shape)
+    n_neighbors, n_features = neighbors.shape[1], embeddings.shape[1]
+    block = max(1, _GATHER_BYTES // (n_neighbors * n_features * embeddings.element_size()))
+    gathered = torch.empty(min(block, len(queries)) * n_neighbors, n_features)
     for start in range(0, len(queries), block):
         rows = slice(start, start + block)
-        differences = embeddings[neighbors[rows]] - queries[rows, None]
-        torch.linalg.vector_norm(differences, ord=order, dim=2, out=distances[rows])
+        found = neighbors[rows].flatten()
+        torch.index_select(embeddings, 0, found, out=gathered[: len(found)])
+        spots = gathered[: len(found)].view(-1, n_neighbors, n_features)
+        distances[rows] = torch.cdist(queries[rows, None], spots, p=1)[:, 0]
     return distances.numpy()
 
 
@@ -114,7 +126,7 @@ def weighted_expression(expression, neighbors, weights):
 
     Parameters
     ----------
-    expression : ndarray of shape (n_spots, n_genes), dtype float32
+    expression : ndarray or CSR array of shape (n_spots, n_genes), dtype float32
     neighbors : ndarray of shape (n_queries, n_neighbors), dtype int64
     weights : ndarray of shape (n_queries, n_neighbors), dtype float32
 
@@ -125,11 +137,41 @@ def weighted_expression(expression, neighbors, weights):
     # In the order of the rows: two that are equally near would else be added in either order.
     order = np.argsort(neighbors, axis=1)
     neighbors, weights = (np.take_along_axis(part, order, axis=1) for part in (neighbors, weights))
+    if scipy.sparse.issparse(expression):
+        return _weighted_sparse_expression(expression, neighbors, weights)
     # embedding_bag adds rows as it reads them: the gathered (queries x neighbours x genes)
     # array, 6 GB for 10,000 queries of 200 neighbours and 785 genes, never exists.
     return torch.nn.functional.embedding_bag(
         torch.as_tensor(neighbors),
-        torch.as_tensor(expression),
+        as_tensor(expression),
         per_sample_weights=torch.as_tensor(weights),
         mode="sum",
     ).numpy()
+
+
+def _weighted_sparse_expression(expression, neighbors, weights):
+    """As `weighted_expression`: a sparse matrix of the weights times a sparse expression."""
+    (n_queries, n_neighbors), (n_spots, n_genes) = neighbors.shape, expression.shape
+    # of the kind that expression has: of another, SciPy would copy all of expression
+    kind = expression.indices.dtype
+    neighbors = neighbors.astype(kind)
+    summed = np.empty((n_queries, n_genes), dtype=np.float32)
+    block = max(1, _PRODUCT_BYTES // (n_genes * (kind.itemsize + summed.itemsize)))
+    for start in range(0, n_queries, block):
+        rows = slice(start, start + block)
+        ends = np.arange(len(neighbors[rows]) + 1, dtype=kind) * n_neighbors
+        weighing = scipy.sparse.csr_array(
+            (weights[rows].ravel(), neighbors[rows].ravel(), ends),
+            shape=(len(ends) - 1, n_spots),
+        )
+        (weighing @ expression).toarray(out=summed[rows])
+    return summed
+
+
+def as_tensor(array):
+    """A tensor that shares an array's memory, be it mapped from a file that must not change."""
+    if array.flags.writeable:
+        return torch.as_tensor(array)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.as_tensor(array)
