@@ -214,7 +214,7 @@ def test_ranks():
     assert [label.get_text() for label in ax.get_yticklabels()] == list(ranked.index)
     assert "40 genes" in ax.get_xlabel()
     assert "critical difference" in ax.texts[0].get_text()
-    with pytest.raises(ValueError, match="no column 'mean_rank'"):
+    with pytest.raises(ValueError, match="lack the columns .*'mean_rank'"):
         plot_ranks(pd.DataFrame({"n": [1]}))
 
 

@@ -301,7 +301,7 @@ def test_refuses_and_loses_nothing(run, data, tmp_path):
     path.write_text("old")
     given = {"predictions": predictions, "images": data[0], "adata": data[1]}
     refusals = {
-        "no column 'pearson'": (results.drop(columns="pearson"), {}),
+        "lack the columns 'pearson'": (results.drop(columns="pearson"), {}),
         "results hold 2: ": (pd.concat([results, results.assign(protocol="x")]), {}),
         "method='nope' has no predictions": (results, {**given, "method": "nope"}),
         "section='Z9' has no predictions of StInfer": (results, {**given, "section": "Z9"}),

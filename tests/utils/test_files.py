@@ -37,7 +37,8 @@ def test_a_block_that_fails_changes_nothing_and_leaves_nothing(tmp_path, error):
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("HDF5")])
 def test_what_cannot_be_written_is_an_oserror_that_names_the_file(tmp_path, error):
     path = tmp_path / "scores.csv"
-    with pytest.raises(OSError, match=r"scores\.csv' cannot be written \((No space|HDF5)") as caught:
+    says = r"scores\.csv' cannot be written \((No space|HDF5)"
+    with pytest.raises(OSError, match=says) as caught:
         with written_aside(path):
             raise error
     assert caught.value.__cause__ is error and names(tmp_path) == []
