@@ -36,7 +36,7 @@ from histoexpr.data import SpotPatches
 from histoexpr.featurizers._inference import inference_copy
 from histoexpr.utils._torch import autocast
 
-N_PATCHES = {"mobilenetv2_100": 192, "densenet121": 96, "resnet50": 96}
+N_PATCHES = {"mobilenetv2_100": 128, "densenet121": 64, "resnet50": 64}
 PATCH, BATCH, ROUNDS = 224, 32, 3
 SIDE = 2500  # of the section image, in pixels
 CPU = torch.device("cpu")

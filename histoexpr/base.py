@@ -31,7 +31,7 @@ from .exceptions import InputError
 from .featurizers import check_featurizer
 from .io import SavableMixin
 from .preprocessing import ExpressionTargetMixin, ExpressionTransformer
-from .retrieval import SpotRetriever, check_retriever
+from .retrieval import SpotRetriever, check_retriever, example_rows
 from .training import Trainer, check_trainer
 from .utils import shared_docs, unchanged_on_error
 from .utils._torch import draw_seed, isolated_seed
@@ -131,7 +131,7 @@ class BaseExpressionRegressor(
                 )
             self._train(batches, rows, groups)
             batches = [self._with_features(batch) for batch in batches]
-            self._after_fit(batches, rows, target, matrix)
+            self._after_fit(batches, rows, target, matrix, X)
         return self
 
     def embed_images(self, X):
@@ -215,7 +215,7 @@ class BaseExpressionRegressor(
         """Add what belongs to a section as a whole, such as the edges of its graph."""
         return batch
 
-    def _after_fit(self, batches, rows, target, expression):
+    def _after_fit(self, batches, rows, target, expression, X):
         """Use the trained module, e.g. to index the training spots."""
 
 
@@ -280,11 +280,13 @@ class RetrievalMixin:
         embeddings = self.embed_images(X)
         return self._shape_prediction(self.retriever_.predict(embeddings))
 
-    def _after_fit(self, batches, rows, target, expression):
+    def _after_fit(self, batches, rows, target, expression, X):
         returned = self.retriever_.expression
         exactly = [batch.double() for batch in batches]
         embeddings = run(exact(self.module_).embed_spot, exactly, rows)
-        self.retriever_.fit(embeddings, expression if returned is None else target)
+        examples = example_rows(self.retriever_, len(X))
+        queries = None if examples is None else self.embed_images(X[examples])
+        self.retriever_.fit(embeddings, expression if returned is None else target, queries)
         if returned is not None:
             for name in ("expression_", "genes_", "units_", "n_outputs_"):
                 setattr(self, name, getattr(self.retriever_, name))

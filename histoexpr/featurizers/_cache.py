@@ -4,7 +4,7 @@ import contextlib
 import contextvars
 import functools
 import os
-from numbers import Real
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,7 @@ class FeatureCache:
     Raises
     ------
     ValueError
-        If `max_bytes` is negative.
+        If `max_bytes` is no int, or negative.
     TypeError
         If `folder` is no path.
 
@@ -71,8 +71,8 @@ class FeatureCache:
     def __init__(self, folder=None, max_bytes=None):
         if not isinstance(folder, (str, os.PathLike, type(None))):
             raise InputTypeError(f"folder must be a path or None; got {folder!r}.")
-        if max_bytes is not None and not (isinstance(max_bytes, Real) and max_bytes >= 0):
-            raise InputError(f"max_bytes must be a number of bytes, 0 or more; got {max_bytes!r}.")
+        if max_bytes is not None and not (isinstance(max_bytes, Integral) and max_bytes >= 0):
+            raise InputError(f"max_bytes must be an int, 0 or more; got {max_bytes!r}.")
         self.folder = None if folder is None else Path(folder).expanduser().absolute()
         self.max_bytes = max_bytes
         if folder is None:
@@ -95,21 +95,21 @@ class FeatureCache:
     def _store(self):
         if self.folder is None:
             return self._memory
-        max_bytes = _FOLDER_BYTES if self.max_bytes is None else int(self.max_bytes)
+        max_bytes = _FOLDER_BYTES if self.max_bytes is None else self.max_bytes
         return folder_store(self.folder, max_bytes)
 
     def __sklearn_clone__(self):
         return self
 
     def __getstate__(self):
-        return {"folder": self.folder, "max_bytes": self.max_bytes}
+        folder = None if self.folder is None else str(self.folder)
+        return {"folder": folder, "max_bytes": self.max_bytes}
 
     def __setstate__(self, state):
         self.__init__(**state)
 
     def __repr__(self):
-        folder = None if self.folder is None else str(self.folder)
-        return f"FeatureCache({folder!r}, max_bytes={self.max_bytes!r})"
+        return "FeatureCache({folder!r}, max_bytes={max_bytes!r})".format(**self.__getstate__())
 
 
 CACHE_CONSTRAINT = [str, os.PathLike, FeatureCache, None]
@@ -224,6 +224,6 @@ def _memory():
     """The cache of the process."""
     limit = os.environ.get(LIMIT_VARIABLE)
     try:
-        return FeatureCache(max_bytes=None if limit is None else float(limit) * 2**30)
-    except ValueError as error:
+        return FeatureCache(max_bytes=None if limit is None else int(float(limit) * 2**30))
+    except (ValueError, OverflowError) as error:
         raise InputError(f"{LIMIT_VARIABLE} must be a number of GiB; got {limit!r}.") from error

@@ -1,9 +1,11 @@
 """What may be given as ``retriever=``."""
 
+import numpy as np
 from sklearn.base import clone
 
 from ..exceptions import InputTypeError
 from ..utils import fill_unset
+from ._index import N_QUERIES, spread
 from ._retriever import SpotRetriever
 
 
@@ -41,3 +43,22 @@ def check_retriever(retriever, default, n_spots):
     retriever._validate_params()
     retriever._check_size(n_spots)
     return retriever
+
+
+def example_rows(retriever, n_spots):
+    """Training images whose embeddings a retriever's fit is to be given as its ``queries``.
+
+    Parameters
+    ----------
+    retriever : SpotRetriever
+    n_spots : int
+        Training images.
+
+    Returns
+    -------
+    ndarray of shape (n_queries,), dtype int64, or None
+        Rows; None for an exact index, which needs no queries.
+    """
+    if retriever.index in (None, "flat"):
+        return None
+    return spread(np.arange(n_spots), N_QUERIES)

@@ -15,7 +15,8 @@ NAMES = ("flat", "hnsw", "ivf", "ivf_pq")
 
 _FEW = 1000  # spots below which every name means "flat": there is nothing to gain
 _POINTS = 40  # spots a cluster is found from; FAISS complains below 39
-_EXAMPLES = 256  # queries that recall is measured on
+N_QUERIES = 1024  # that an approximate index is made for, and kept to make another
+_EXAMPLES = 256  # of them, that recall is measured on
 _CANDIDATES = (1, 2, 4, 8, 16)  # looked at for each neighbour that is asked for
 _MOST_EFFORT = 8192  # the longest list of candidates that a search in a graph keeps
 
@@ -197,19 +198,20 @@ def build_index(index, embeddings, metric, queries, k, recall):
     if index == "flat" or (index in NAMES and len(embeddings) < _FEW):
         return FlatIndex(embeddings, metric)
     # The space is made for some queries, the recall measured on others.
-    known, examples = (queries[::2], queries[1::2]) if len(queries) > 1 else (queries, queries)
-    space = QuerySpace.fit(embeddings, known, metric) if index in NAMES else None
+    queries = spread(queries, N_QUERIES)
+    space = QuerySpace.fit(embeddings, queries[::2], metric) if index in NAMES else None
+    examples = np.ascontiguousarray(queries[min(1, len(queries) - 1) :: 2])
     try:
         made = _make(index, embeddings, metric, space)
     except RuntimeError as error:
         raise _refused(index, error) from error
     approximate = ApproximateIndex(made, embeddings, metric, space)
-    approximate.tune(np.ascontiguousarray(spread(examples, _EXAMPLES)), k, recall)
+    approximate.tune(spread(examples, _EXAMPLES), k, recall)
     if approximate.recall < recall:
         warnings.warn(
             f"index={index!r} finds {approximate.recall:.1%} of the {k} nearest spots whatever "
             f"the effort, less than recall={recall:g}.",
-            stacklevel=2,
+            stacklevel=5,
         )
     return approximate
 

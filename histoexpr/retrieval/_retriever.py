@@ -14,7 +14,7 @@ from ..preprocessing import ExpressionTargetMixin
 from ..utils import unchanged_on_error
 from ._exact import METRICS
 from ._expression import as_target, keep
-from ._index import ApproximateIndex, build_index, check_index, spread
+from ._index import N_QUERIES, ApproximateIndex, build_index, check_index, spread
 from ._weights import (
     inverse_distance_weights,
     linear_weights,
@@ -27,7 +27,6 @@ from ._weights import (
 _WEIGHTS = {"uniform", "inverse_l1", "inverse_l2", "softmax", "linear"}
 _BLOCK = 4096  # queries searched at a time: bounds memory, large enough for FAISS's BLAS path
 _PROPOSED = 2**22  # spots that an index may propose at a time, for all queries of a block
-N_QUERIES = 2048  # kept, of those that an approximate index is made for
 
 
 class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):

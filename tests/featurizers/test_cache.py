@@ -258,7 +258,8 @@ def test_parameters(X, tmp_path):
         assert make().get_params()["cache"] == "memory"
         with pytest.raises(ValueError, match="'cache' parameter"):
             make(cache=3).fit(X)
-    for folder, limit, error in ((3, None, TypeError), (None, -1, ValueError)):
+    wrong = (3, None, TypeError), (None, -1, ValueError), (None, 1e9, ValueError)
+    for folder, limit, error in wrong:
         with pytest.raises(error, match="must be"):
             FeatureCache(folder, limit)
     texture(cache=str(tmp_path / "a")).fit(X).transform(X)
