@@ -24,6 +24,7 @@ import json
 import multiprocessing
 import sys
 import time
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -121,6 +122,7 @@ class Ways:
         )
 
     def sum_sparse(self):
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
         ends = torch.arange(0, self.sorted.numel() + 1, K)
         shape = (N_QUERIES, N_SPOTS)
         weighing = torch.sparse_csr_tensor(

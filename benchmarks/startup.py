@@ -15,14 +15,11 @@ import subprocess
 import sys
 import time
 
-ROUNDS = 9
+ROUNDS = 5
 BARE = "import torch, sklearn"
 WAYS = {
     BARE: BARE,
     "import histoexpr": f"{BARE}, histoexpr",
-    "from histoexpr import STco, TimmFeaturizer": (
-        f"{BARE}; from histoexpr import STco, TimmFeaturizer"
-    ),
     "everything at the top": (
         f"{BARE}, histoexpr; [getattr(histoexpr, name) for name in histoexpr._HOME]"
     ),

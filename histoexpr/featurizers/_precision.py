@@ -16,7 +16,7 @@ MOST_PATCHES = 8
 _BLANK = 1e-3  # of the longest features, below which a patch has none to speak of
 _MOST_KEPT = 256
 
-_measured = OrderedDict()  # what was measured in this process: folds and settings share it
+_features = OrderedDict()  # of the patches seen in this process: in float32, and in bfloat16
 
 
 def choose_precision(asked, backbone, X, device, weights_hash):
@@ -43,7 +43,7 @@ def choose_precision(asked, backbone, X, device, weights_hash):
     """
     if asked == "float32" or (asked == "auto" and not computes_bfloat16(device)):
         return "float32", None
-    check = _measure_once(backbone, _sample(X), device, weights_hash)
+    check = _measure(backbone, _sample(X), device, weights_hash)
     close = check["error"] <= MOST_ERROR and check["cosine"] >= LEAST_COSINE
     if asked == "bfloat16" and not close:
         warnings.warn(
@@ -83,19 +83,23 @@ def compare(exact, rough):
     }  # fmt: skip
 
 
-def _measure_once(backbone, patches, device, weights_hash):
-    digest = hashlib.sha256(f"{patches.shape} {device.type} {backbone!r}".encode())
-    digest.update(patches)
-    key = weights_hash, digest.digest()
-    if key not in _measured:
-        exact, rough = (
-            compute(inference_copy(backbone, precision).to(device), patches, device, precision)
-            for precision in ("float32", "bfloat16")
-        )
-        _measured[key] = compare(exact, rough)
-        if len(_measured) > _MOST_KEPT:
-            _measured.popitem(last=False)
-    return dict(_measured[key])
+def _measure(backbone, patches, device, weights_hash):
+    """`compare` of patches, each of which is computed once, alone: folds share most of theirs."""
+    network = f"{weights_hash} {device.type} {backbone!r} {patches.shape[1:]}".encode()
+    keys = [hashlib.sha256(network + patch.tobytes()).digest() for patch in patches]
+    unknown = [row for row, key in enumerate(keys) if key not in _features]
+    if unknown:
+        exact, rough = (inference_copy(backbone, p).to(device) for p in ("float32", "bfloat16"))
+        for row in unknown:
+            patch = patches[row : row + 1]
+            _features[keys[row]] = (
+                compute(exact, patch, device, "float32")[0],
+                compute(rough, patch, device, "bfloat16")[0],
+            )
+    exact, rough = (np.stack(rows) for rows in zip(*map(_features.get, keys)))
+    while len(_features) > _MOST_KEPT:
+        _features.popitem(last=False)
+    return compare(exact, rough)
 
 
 def _sample(X):

@@ -19,7 +19,7 @@ class FlatIndex:
     """
 
     recall = 1.0
-    candidates = 1  # found for each neighbour that is asked for
+    width = 1  # spots found for each neighbour that is asked for
 
     def __init__(self, embeddings, metric):
         self.metric = metric

@@ -17,7 +17,9 @@ _FEW = 1000  # spots below which every name means "flat": there is nothing to ga
 _POINTS = 40  # spots a cluster is found from; FAISS complains below 39
 N_QUERIES = 1024  # that an approximate index is made for, and kept to make another
 _EXAMPLES = 256  # of them, that recall is measured on
-_CANDIDATES = (1, 2, 4, 8, 16)  # looked at for each neighbour that is asked for
+_ROUNDS = 10  # of k-means: more move the clusters, but find no neighbour more
+_WIDTHS = (1, 1.5, 2, 3, 4, 6, 8, 12, 16)  # spots proposed for each neighbour that is asked for
+_LEFT = 0.25  # of them, where finer codes have chosen
 _MOST_EFFORT = 8192  # the longest list of candidates that a search in a graph keeps
 
 
@@ -32,18 +34,19 @@ class ApproximateIndex:
     metric : {"cosine", "inner_product", "l2"}
     space : QuerySpace or None
         In which ``index`` searches; None: as FAISS itself would, by ``metric``.
-    candidates : int, default=1
-        Spots proposed for each neighbour that is asked for.
+    width : float, default=1
+        Spots proposed for each neighbour that is asked for. Where ``index`` keeps finer codes
+        (FAISS's "Refine"), these choose among them first.
     recall : float or None, default=None
         As `tune` measured it.
     """
 
-    def __init__(self, index, embeddings, metric, space, candidates=1, recall=None):
+    def __init__(self, index, embeddings, metric, space, width=1, recall=None):
         self.index = index
         self.embeddings = embeddings
         self.metric = metric
         self.space = space
-        self.candidates = candidates
+        self.width = width
         self.recall = recall
         self._norms = lengths(embeddings) if metric == "cosine" else None
 
@@ -61,7 +64,7 @@ class ApproximateIndex:
         """Search as long as it takes to find a share of the nearest spots.
 
         Half of what may be missed is left to spots that are not proposed although all lists are
-        looked into, as the index knows them roughly; that decides `candidates`. Then as few
+        looked into, as the index knows them roughly; that decides `width`. Then as few
         lists are looked into, or as short a way is gone in a graph, as the target allows.
 
         Parameters
@@ -79,7 +82,8 @@ class ApproximateIndex:
             return (self._propose(queries, k)[0] <= farthest).mean()
 
         efforts = self._efforts()
-        for self.candidates in _CANDIDATES:
+        for width in _WIDTHS:
+            self._set_width(width)
             if recall(efforts[-1]) >= (1 + target) / 2:
                 break
         enough = bisect_left(efforts, target, key=recall)
@@ -87,7 +91,7 @@ class ApproximateIndex:
 
     def get_state(self):
         """The index in FAISS's own format, uint8, and the rest but the embeddings, a dict."""
-        rest = {name: getattr(self, name) for name in ("metric", "candidates", "recall")}
+        rest = {name: getattr(self, name) for name in ("metric", "width", "recall")}
         rest["space"] = None if self.space is None else dict(vars(self.space))
         return faiss.serialize_index(self.index), rest
 
@@ -108,7 +112,7 @@ class ApproximateIndex:
             mapped = searched(queries, self.metric)
         else:
             mapped = self.space.map_queries(queries)
-        proposed = self.index.search(mapped, min(k * self.candidates, len(self.embeddings)))[1]
+        proposed = self.index.search(mapped, min(int(k * self._compared), len(self.embeddings)))[1]
         distances = self._compare(queries, proposed)
         if proposed.shape[1] > k:
             best = np.argpartition(distances, k - 1, axis=1)[:, :k]
@@ -117,6 +121,20 @@ class ApproximateIndex:
 
     def _compare(self, queries, neighbors):
         return pair_distances(queries, self.embeddings, neighbors, self.metric, self._norms)
+
+    @property
+    def _compared(self):
+        """Spots whose vectors are compared for each neighbour that is asked for."""
+        return max(1, _LEFT * self.width) if self._refines else self.width
+
+    @property
+    def _refines(self):
+        return isinstance(self.index, faiss.IndexRefine)
+
+    def _set_width(self, width):
+        self.width = width
+        if self._refines:
+            self.index.k_factor = width / self._compared
 
     def _efforts(self):
         """What a search may be told to spend, from little to all there is."""
@@ -230,7 +248,7 @@ def _make(index, embeddings, metric, space):
         vectors = space.map_spots(embeddings)
         lists = faiss.try_extract_index_ivf(made)
         if lists is not None:
-            lists.cp.max_points_per_centroid = _POINTS
+            lists.cp.max_points_per_centroid, lists.cp.niter = _POINTS, _ROUNDS
     made.train(vectors)
     made.add(vectors)
     return made
@@ -242,7 +260,7 @@ def _factory(name, n_spots, n_dims):
     return {
         "hnsw": "HNSW32",
         "ivf": f"IVF{clusters},SQ8",
-        "ivf_pq": f"IVF{clusters},PQ{n_dims}x4fs",
+        "ivf_pq": f"IVF{clusters},PQ{n_dims}x4fs,Refine(SQ8)",
     }[name]
 
 

@@ -59,11 +59,11 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
     index : {"flat", "hnsw", "ivf", "ivf_pq"} or str, default=None
         "flat" compares each query with all training spots and is exact. The others look at a
         part of them, and serve from about 100,000 spots on: "hnsw" follows a graph, "ivf" and
-        "ivf_pq" look into clusters, the latter at codes of 4 bits a dimension: the fastest, and
-        the smallest in memory. What they find is ordered by the vectors themselves, so distances
-        and weights are exact. Below 1,000 spots they are "flat". Any other string is one for
-        ``faiss.index_factory``, such as "IVF1024,Flat", of the vectors as `metric` compares
-        them ["flat"].
+        "ivf_pq" look into clusters, the latter at codes of 4 bits a dimension and then, of the
+        best, at codes of 8: the fastest. What they find is ordered by the vectors themselves,
+        so distances and weights are exact. Below 1,000 spots they are "flat". Any other string
+        is one for ``faiss.index_factory``, such as "IVF1024,Flat", of the vectors as `metric`
+        compares them ["flat"].
     recall : float, default=0.95
         The share of the exact neighbours that an approximate index is to find: it searches as
         long as that takes on queries known at fit (see `fit`). A warning says when it cannot.
@@ -298,7 +298,7 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
 
     def _blocks(self, X, k):
         """Slices of queries that are searched at a time."""
-        size = max(1, min(_BLOCK, _PROPOSED // (k * self._ready_index().candidates)))
+        size = max(1, min(_BLOCK, int(_PROPOSED / (k * self._ready_index().width))))
         return [slice(start, start + size) for start in range(0, len(X), size)]
 
     def _ready_index(self):

@@ -42,7 +42,7 @@ def native(monkeypatch):
     def set_native(has_bfloat16):
         monkeypatch.setattr(_precision, "computes_bfloat16", lambda device: has_bfloat16)
 
-    monkeypatch.setattr(_precision, "_measured", type(_precision._measured)())
+    monkeypatch.setattr(_precision, "_features", type(_precision._features)())
     set_native(True)
     return set_native
 
@@ -129,12 +129,18 @@ def test_what_was_measured_once_is_known(native, X, monkeypatch):
     )
     first = featurizer().fit(X)
     assert featurizer().fit(X).precision_check_ == first.precision_check_
-    assert calls == ["float32", "bfloat16"]
+    assert calls == ["float32", "bfloat16"] * 8
+    one_other = SpotPatches.from_arrays(X, section=np.arange(len(X)) // 2)
+    featurizer().fit(one_other[2:])
+    del calls[:]
+    assert featurizer().fit(one_other[:-2]).precision_check_["n_patches"] == 8
+    assert len(calls) < 16  # but for the one section, its patches were seen
+    del calls[:]
     featurizer().fit(255 - X)
     featurizer(mean=0.4).fit(X)
     featurizer(random_state=1).fit(X)
     featurizer(pooling="avg").fit(X)
-    assert len(calls) == 10
+    assert len(calls) == 64
 
 
 def test_few_patches_and_blank_ones(native, X):
