@@ -8,20 +8,29 @@ export OMP_NUM_THREADS ?= 1
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test test-lowest lint docs clean
+.PHONY: demo test test-lowest soak fuzz lint docs clean
 
 demo: $(VENV)/.demo
 	$(PY) examples/demo.py --out demo_output
 
 test: $(VENV)/.test
-	$(PY) -m pytest -n auto
+	$(PY) -m pytest -n auto --dist worksteal
 
 # On the lowest versions that setup.cfg allows (`make test` takes the newest).
 test-lowest: $(VENV)-lowest/.test
 	$(VENV)-lowest/bin/python -m pytest -n auto
 
+# What takes too long for `make test`: prints what was tried, and fails if anything was lost.
+soak: $(VENV)/.test
+	$(PY) tests/soak
+
+# New inputs each time, each test for so many seconds (docs/reliability.md).
+fuzz: export HISTOEXPR_FUZZ_SECONDS ?= 20
+fuzz: $(VENV)/.test
+	$(PY) -X faulthandler -m pytest -n auto tests/fuzz $(wildcard tests/reliability/test_properties_*.py)
+
 lint: $(VENV)/.test
-	$(PY) -m flake8 histoexpr tests examples docs
+	$(PY) -m flake8 histoexpr tests examples benchmarks docs
 
 # From scratch, so that no page of a name that is gone stays behind.
 docs: $(VENV)/.docs

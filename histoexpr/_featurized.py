@@ -1,14 +1,13 @@
 """What every estimator with a ``featurizer=`` does with its X."""
 
 import numpy as np
-from sklearn.utils import check_array
 from sklearn.utils._param_validation import HasMethods
-from sklearn.utils.validation import validate_data
 
 from ._spots import seeded
 from .data import SpotFeatures, check_images
 from .exceptions import InputError
 from .featurizers import check_featurizer
+from .utils._sklearn import check_array, validate_data
 
 
 class FeaturizerMixin:

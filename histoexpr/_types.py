@@ -45,6 +45,12 @@ class SpotTarget:
     def __len__(self) -> int:
         return self.matrix.shape[0]
 
+    def __getitem__(self, rows: np.ndarray) -> SpotTarget:
+        """Some of the spots."""
+        whole = ("genes", "from_adata", "one_dimensional")
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in whole}
+        return replace(self, **{k: None if v is None else v[rows] for k, v in values.items()})
+
 
 @dataclass(frozen=True)
 class SpotBatch:

@@ -4,9 +4,8 @@ import dataclasses
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
+from sklearn.base import RegressorMixin, _fit_context, clone
 from sklearn.utils._param_validation import HasMethods
-from sklearn.utils.validation import check_is_fitted
 
 from . import _keys
 from ._featurized import FeaturizerMixin
@@ -24,6 +23,7 @@ from .data import (
     carried,
     check_same_spots,
     completed,
+    in_section_order,
     split_sections,
     unpack_target,
 )
@@ -34,12 +34,13 @@ from .preprocessing import ExpressionTargetMixin, ExpressionTransformer
 from .retrieval import SpotRetriever, check_retriever, example_rows
 from .training import Trainer, check_trainer
 from .utils import shared_docs, unchanged_on_error
+from .utils._sklearn import Estimator, check_is_fitted
 from .utils._torch import draw_seed, isolated_seed
 
 
 @shared_docs
 class BaseExpressionRegressor(
-    SavableMixin, FeaturizerMixin, ExpressionTargetMixin, RegressorMixin, BaseEstimator
+    SavableMixin, FeaturizerMixin, ExpressionTargetMixin, RegressorMixin, Estimator
 ):
     """Base of the methods: images or features in, expression out.
 
@@ -102,7 +103,7 @@ class BaseExpressionRegressor(
             check_same_spots(X, target)
             if self._decodes and self._whole_sections and target.positions is not None:
                 _check_carries_positions(self, X)
-            target = completed(target, X)
+            X, target, order = in_section_order(X, completed(target, X))
             seed = draw_seed(self.random_state)
             expression = self.expression
             if expression is None and target.from_adata:
@@ -131,7 +132,7 @@ class BaseExpressionRegressor(
                 )
             self._train(batches, rows, groups)
             batches = [self._with_features(batch) for batch in batches]
-            self._after_fit(batches, rows, target, matrix, X)
+            self._after_fit(batches, rows, target, matrix, X, order)
         return self
 
     def embed_images(self, X):
@@ -215,8 +216,11 @@ class BaseExpressionRegressor(
         """Add what belongs to a section as a whole, such as the edges of its graph."""
         return batch
 
-    def _after_fit(self, batches, rows, target, expression, X):
-        """Use the trained module, e.g. to index the training spots."""
+    def _after_fit(self, batches, rows, target, expression, X, order):
+        """Use the trained module, e.g. to index the training spots.
+
+        Spots are sorted by section; ``order`` says where they came, None if as they are.
+        """
 
 
 @shared_docs
@@ -280,13 +284,17 @@ class RetrievalMixin:
         embeddings = self.embed_images(X)
         return self._shape_prediction(self.retriever_.predict(embeddings))
 
-    def _after_fit(self, batches, rows, target, expression, X):
+    def _after_fit(self, batches, rows, target, expression, X, order):
         returned = self.retriever_.expression
         exactly = [batch.double() for batch in batches]
         embeddings = run(exact(self.module_).embed_spot, exactly, rows)
         examples = example_rows(self.retriever_, len(X))
         queries = None if examples is None else self.embed_images(X[examples])
-        self.retriever_.fit(embeddings, expression if returned is None else target, queries)
+        known = expression if returned is None else target
+        if order is not None:  # neighbours are named by the rows of the caller
+            back = np.argsort(order)
+            embeddings, known = embeddings[back], known[back]
+        self.retriever_.fit(embeddings, known, queries)
         if returned is not None:
             for name in ("expression_", "genes_", "units_", "n_outputs_"):
                 setattr(self, name, getattr(self.retriever_, name))

@@ -1,9 +1,10 @@
 """What goes wrong, as a small family: ``except HistoexprError`` catches all that is raised here.
 
 Each is also the built-in exception that a user of scikit-learn expects, so code that catches
-``ValueError`` needs to know none of these names. What scikit-learn itself checks (a parameter of
-an estimator, NaN in an array, a call before `fit`) it raises itself: ``InvalidParameterError`` and
-``NotFittedError``, both a ValueError, or a plain ValueError or TypeError.
+``ValueError`` needs to know none of these names. What scikit-learn's checks refuse (a parameter of
+an estimator, NaN in an array, a call before `fit`) is an InputError or InputTypeError with
+scikit-learn's message, and still its ``InvalidParameterError`` or ``NotFittedError``. An estimator
+of another library that is passed in raises what it raises.
 """
 
 __all__ = [

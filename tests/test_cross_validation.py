@@ -1,11 +1,10 @@
 """scikit-learn's tools with an AnnData target: no patient on both sides, any number of jobs."""
 
-import subprocess
-import sys
-
 import joblib
 import numpy as np
 import pytest
+import torch
+from processes import in_a_fresh_process
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import (
@@ -141,27 +140,21 @@ def test_same_seed_same_predictions_to_the_bit(cohort, features):
     np.testing.assert_array_equal(first, second)
 
 
-LOAD_AND_PREDICT = """
-import sys, joblib, numpy as np, torch
-torch.set_num_threads(int(sys.argv[4]))
-model, images = joblib.load(sys.argv[1]), joblib.load(sys.argv[2])
-np.save(sys.argv[3], model.predict(images))
-"""
+def load_and_predict(path, n_threads):
+    torch.set_num_threads(n_threads)
+    model, images = joblib.load(path)
+    return model.predict(images)
 
 
 def test_a_fresh_process_predicts_the_same_to_the_bit(cohort, tmp_path):
-    import torch
-
     images, adata = cohort
     model = STco(
         TimmFeaturizer("test_resnet", pretrained=False), trainer=QUICK, random_state=0
     ).fit(images, adata)
-    paths = [tmp_path / name for name in ("model.joblib", "images.joblib", "predicted.npy")]
-    joblib.dump(model, paths[0])
-    joblib.dump(images[:10], paths[1])
-    arguments = [*map(str, paths), str(torch.get_num_threads())]
-    subprocess.run([sys.executable, "-c", LOAD_AND_PREDICT, *arguments], check=True)
-    np.testing.assert_array_equal(np.load(paths[2]), model.predict(images[:10]))
+    path = tmp_path / "model.joblib"
+    joblib.dump((model, images[:10]), path)
+    predicted = in_a_fresh_process(load_and_predict, path, torch.get_num_threads())
+    np.testing.assert_array_equal(predicted, model.predict(images[:10]))
 
 
 def test_the_file_holds_neither_images_nor_backbone(cohort, tmp_path):

@@ -1,12 +1,10 @@
 """Two worker processes of dask: the numbers of one process, also when one of them is killed."""
 
+import asyncio
 import contextlib
 import logging
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import anndata
 import joblib
@@ -15,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from processes import forked
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_score
 
@@ -75,34 +74,38 @@ class Counted(SpotFeatures):
         return SpotFeatures, (self.features, self.spatial, self.positions, self.section)
 
 
-class Workers:
-    """Processes that serve a scheduler, one task at a time."""
+def serve(address, folder, n_threads):
+    """Be a worker, one task at a time."""
+    from distributed import Worker
 
-    def __init__(self, address, folder):
-        self.address, self.folder, self.processes = address, folder, []
+    async def run():
+        options = dict(nthreads=1, local_directory=folder, dashboard=False)
+        async with Worker(address, **options, silence_logs=logging.CRITICAL) as worker:
+            await worker.finished()
+
+    os.environ[WORKER] = "1"
+    torch.set_num_threads(n_threads)
+    asyncio.run(run())
+
+
+class Workers:
+    """Processes that serve a scheduler."""
+
+    def __init__(self, *arguments):
+        self.arguments, self.processes = arguments, []
 
     def start(self):
-        command = "-m distributed.cli.dask_worker --nthreads 1 --no-nanny --no-dashboard".split()
-        self.processes.append(
-            subprocess.Popen(
-                [sys.executable, *command, "--local-directory", self.folder, self.address],
-                env={
-                    **os.environ,
-                    WORKER: "1",
-                    "OMP_NUM_THREADS": str(torch.get_num_threads()),
-                    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
-                },
-                stderr=subprocess.DEVNULL,
-            )
-        )
+        arguments = (*self.arguments, torch.get_num_threads())
+        self.processes.append(forked().Process(target=serve, args=arguments, daemon=True))
+        self.processes[-1].start()
 
     def killed(self):
-        return sum(process.poll() == -signal.SIGKILL for process in self.processes)
+        return sum(process.exitcode == -signal.SIGKILL for process in self.processes)
 
     def stop(self):
         for process in self.processes:
             process.kill()
-            process.wait()
+            process.join()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from histoexpr.testing import expected_failed_checks
 QUICK = Trainer(max_epochs=2)
 
 ESTIMATORS = [
-    STco(featurizer=None),
+    STco(featurizer=None, trainer=QUICK),
     MclSTExp(featurizer=None, trainer=QUICK),
     GR2ST(projection_dim=32, trainer=QUICK),
     StInfer(featurizer=None),

@@ -1,9 +1,9 @@
 """What the models of this folder are given: arrays of the same spots and genes."""
 
 import numpy as np
-from sklearn.utils import check_array
 
 from ..exceptions import InputError
+from ..utils._sklearn import check_array
 
 
 def check_same_shape(**arrays):

@@ -3,17 +3,16 @@
 from numbers import Real
 
 import numpy as np
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from ..data._patch_checks import check_names
 from ..exceptions import InputError
+from ..utils._sklearn import Estimator, check_is_fitted
 from ._check import check_genes, check_same_shape
 
 _LEVELS = 401
 
 
-class ConformalIntervals(BaseEstimator):
+class ConformalIntervals(Estimator):
     """Intervals that hold as often as they held on patients that were left out.
 
     The conformity score of a spot and gene is its signed error over the error to be expected

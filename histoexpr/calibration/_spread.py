@@ -1,15 +1,14 @@
 """How large an error is to be expected, gene by gene, from the size of the prediction."""
 
 import numpy as np
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
+from ..utils._sklearn import Estimator, check_is_fitted
 from ._check import check_genes, check_same_shape
 
 _LEAST, _MOST = 0.25, 4.0  # of a gene's mean squared error: what the line may say at its ends
 
 
-class SpreadModel(BaseEstimator):
+class SpreadModel(Estimator):
     """A line for each gene: squared error against predicted expression.
 
     Counts scatter more where there are more of them, so errors of normalised counts grow (or,

@@ -163,8 +163,10 @@ def read_genes(path, known):
     list of str
     """
     from ..utils import name_some
+    from ..utils._reading import reading
 
-    lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    with reading(repr(str(path)), "is no text with a gene a line"):
+        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
     genes = [line for line in lines if line and not line.startswith("#")]
     if not genes:
         raise click.BadParameter(f"{str(path)!r} names no gene.", param_hint="--genes")

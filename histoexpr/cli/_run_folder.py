@@ -5,6 +5,7 @@ import json
 import click
 
 from ..utils import written_aside
+from ..utils._reading import read_json
 
 
 def claim(folder, record, settings, results, overwrite):
@@ -47,7 +48,7 @@ def _refuse_others(folder, record, settings, results):
         )
     if record not in found or not set(results) & set(found):
         return
-    earlier = json.loads((folder / record).read_text())
+    earlier = read_json(folder / record)
     other = [name for name in settings if earlier.get(name) != settings[name]]
     if other:
         changes = "; ".join(f"{n}: {earlier.get(n)}, now {settings[n]}" for n in other)

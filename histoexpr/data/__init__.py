@@ -6,7 +6,7 @@ from ._finer_grid import finer_grid
 from ._images import clear_image_cache
 from ._neighborhood import neighborhood, spot_pitch
 from ._patches import SpotPatches
-from ._sections import split_sections
+from ._sections import in_section_order, split_sections
 from ._slides import Slide, open_slide
 from ._target import check_positions, unpack_target
 from ._views import field_of_view
@@ -23,6 +23,7 @@ __all__ = [
     "completed",
     "field_of_view",
     "finer_grid",
+    "in_section_order",
     "neighborhood",
     "open_slide",
     "reading_order",

@@ -3,10 +3,10 @@
 import dataclasses
 
 import numpy as np
-from sklearn.utils.validation import _num_samples
 
 from .. import _keys
 from ..exceptions import InputError
+from ..utils._sklearn import num_samples
 from . import _patch_checks as checks
 from ._features import SpotFeatures
 from ._patches import SpotPatches
@@ -99,7 +99,7 @@ def check_same_spots(X, target):
     ValueError
         If lengths differ, or section, patient or positions of a row.
     """
-    n_spots = _num_samples(X)
+    n_spots = num_samples(X)
     if n_spots != len(target):
         raise InputError(
             f"X has {n_spots} spots and y has {len(target)}: row i of both must be the same "

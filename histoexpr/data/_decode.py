@@ -1,14 +1,21 @@
 """Pixels from image files: 8-bit RGB out of whatever a section is stored as."""
 
 import contextlib
-import warnings
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..exceptions import InputError
+from ..utils._reading import check_decoded, reading
+from ._tiff_pieces import check_pieces
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "JPEG2000")
+_DAMAGED = "cannot be decoded; is it cut short?"
+BY_REGION = (
+    "Or save it as a tiled pyramidal TIFF (e.g. with libvips: vips tiffsave IN OUT.tif --tile "
+    "--pyramid --compression jpeg), which open_slide reads by region."
+)
 
 
 def to_rgb(array, what):
@@ -79,42 +86,67 @@ def read_image(file, path, header_only=False):
     """
     magic = file.read(4)
     file.seek(0)
-    try:
-        if magic in _TIFF_MAGIC:
-            found = _read_tiff(file, path, header_only)
-            if found is not None:
-                return found
-            file.seek(0)
-        with _large_images_allowed(), Image.open(file) as image:
-            _check_mode(image, repr(path))
-            return image.size if header_only else pil_to_rgb(image, repr(path))
-    except Image.DecompressionBombError as error:
-        raise InputError(
-            f"{path!r} has more pixels than Pillow opens ({error}). If you trust the file, raise "
-            "PIL.Image.MAX_IMAGE_PIXELS, or save it as an uncompressed or deflate TIFF."
-        ) from error
-    except UnidentifiedImageError as error:
-        raise InputError(f"{path!r} is not an image that Pillow or tifffile can read.") from error
-    except OSError as error:
-        raise InputError(f"{path!r} cannot be decoded; is it cut short? ({error})") from error
+    if magic in _TIFF_MAGIC:
+        found = _read_tiff(file, path, header_only)
+        if found is not None:
+            return found
+        file.seek(0)
+    with open_picture(file, path) as image:
+        return image.size if header_only else pil_to_rgb(image, repr(path))
 
 
 @contextlib.contextmanager
-def _large_images_allowed():
-    """A section of 92 megapixels is usual: no warning for it. Pillow's hard limit stays."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        yield
+def open_picture(file, path):
+    """Open what Pillow reads, as a picture of 8-bit grey or colour and of bounded size.
+
+    Parameters
+    ----------
+    file : binary file object, at its start
+    path : path
+        For the messages.
+
+    Yields
+    ------
+    PIL.Image.Image
+        Its header is read. What is raised while the pixels are decoded in the block is a
+        ValueError.
+    """
+    what = repr(str(path))
+    with reading(what, _DAMAGED):
+        with by_its_reader(file, path) as image:
+            _check_mode(image, what)
+            check_decoded(3 * image.width * image.height, what, BY_REGION)
+            yield image
+
+
+def by_its_reader(file, path):
+    """As `Image.open`, whose limit on pixels is one for all that a process does.
+
+    Only formats in which sections are stored are tried: a reader of Pillow may start programs.
+    """
+    Image.init()
+    magic = file.read(16)
+    file.seek(0)
+    for name in _FORMATS:
+        reader, accepts = Image.OPEN.get(name, (None, None))
+        if reader is not None and accepts(magic) is True:
+            return reader(file, str(path))
+    raise InputError(
+        f"{str(path)!r} is not an image that Pillow or tifffile can read; it must be one of "
+        f"{', '.join(_FORMATS)}."
+    )
 
 
 def pil_to_rgb(image, what):
     """The pixels of a PIL image, (height, width, 3) uint8; ValueError for a mode it refuses."""
     _check_mode(image, what)
-    if image.mode in ("CMYK", "YCbCr"):
-        image = image.convert("RGB")
-    elif image.mode in ("LA", "P", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-    return to_rgb(np.array(image), what)
+    with reading(what, _DAMAGED):
+        if image.mode in ("CMYK", "YCbCr"):
+            image = image.convert("RGB")
+        elif image.mode in ("LA", "P", "PA") or "transparency" in image.info:
+            image = image.convert("RGBA")
+        pixels = np.array(image)
+    return to_rgb(pixels, what)
 
 
 def _check_mode(image, what):
@@ -130,24 +162,29 @@ def _check_mode(image, what):
 
 def _read_tiff(file, path, header_only):
     """As `read_image`, or None where Pillow is the better reader."""
+    with reading(repr(path), _DAMAGED), opened_tiff(file, path) as tiff:
+        found = tiff_plane(tiff, path)
+        if found is None:
+            return None
+        series, sizes = found
+        check_decoded(3 * sizes["X"] * sizes["Y"], repr(path), BY_REGION)
+        if header_only:
+            return sizes["X"], sizes["Y"]
+        check_pieces([page.aspage() for page in series.pages if page is not None], file, path)
+        array = _decode_series(series, path)
+        if array is None:
+            return None
+        array = array.reshape(list(sizes.values()))
+        order = [list(sizes).index(a) for a in "YXSC" if a in sizes]
+        return np.ascontiguousarray(to_rgb(array.transpose(order), repr(path)))
+
+
+def opened_tiff(file, path):
+    """A tifffile.TiffFile; ValueError where there is none."""
     import tifffile
 
-    try:
-        with tifffile.TiffFile(file) as tiff:
-            found = tiff_plane(tiff, path)
-            if found is None:
-                return None
-            series, sizes = found
-            if header_only:
-                return sizes["X"], sizes["Y"]
-            array = _decode_series(series, path)
-            if array is None:
-                return None
-            array = array.reshape(list(sizes.values()))
-            order = [list(sizes).index(a) for a in "YXSC" if a in sizes]
-            return np.ascontiguousarray(to_rgb(array.transpose(order), repr(path)))
-    except tifffile.TiffFileError as error:
-        raise InputError(f"{path!r} is a broken TIFF file ({error}).") from error
+    with reading(repr(path), "is a broken TIFF file"):
+        return tifffile.TiffFile(file)
 
 
 def tiff_plane(tiff, path):
@@ -181,6 +218,8 @@ def tiff_plane(tiff, path):
     if page.photometric not in plain:
         return None
     sizes = {a: n for a, n in zip(series.axes, series.shape) if n > 1 or a in "YX"}
+    if min(sizes.get("X", 0), sizes.get("Y", 0)) < 1:
+        raise InputError(f"{path!r} holds no plane: its axes are {series.axes}, {series.shape}.")
     stack = set(sizes) - set("YXSC") or {"S", "C"} <= set(sizes)
     if stack or sizes.get("C", 3) != 3:  # 4 separate channels are fluorescence, not RGBA
         raise InputError(
@@ -199,4 +238,4 @@ def _decode_series(series, path):
     except Exception as error:  # each codec raises its own type
         if "imagecodecs" in str(error):
             return None
-        raise InputError(f"{path!r} cannot be decoded; is it cut short? ({error})") from error
+        raise

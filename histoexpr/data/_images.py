@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..exceptions import FileError, InputError, InputTypeError, MissingFileError
+from ..utils._reading import gib_of
 from ._decode import pil_to_rgb, read_image, to_rgb
 from ._hashing import digest, hash_each, is_frozen
 
@@ -259,7 +260,9 @@ def open_section_image(image):
     -----
     Grey is repeated to three channels; transparency is laid on white; CMYK is converted by
     Pillow, without a colour profile; 16-bit, float and 1-bit images are refused. Pixels are
-    taken as stored: an EXIF orientation is not applied.
+    taken as stored: an EXIF orientation is not applied. A file whose pixels take more than 8 GiB
+    is refused before it is decoded; the environment variable ``HISTOEXPR_MAX_DECODED_GB`` sets
+    another limit, for all that is read.
     """
     if isinstance(image, SectionImage):
         return image
@@ -344,13 +347,7 @@ class _PixelCache:
             return self._images.get(key)
 
     def put(self, key, pixels):
-        try:
-            limit = float(os.environ.get(CACHE_LIMIT_VARIABLE, _DEFAULT_CACHE_GB)) * 2**30
-        except ValueError as error:
-            raise InputError(
-                f"{CACHE_LIMIT_VARIABLE} must be a number of GiB; got "
-                f"{os.environ[CACHE_LIMIT_VARIABLE]!r}."
-            ) from error
+        limit = gib_of(CACHE_LIMIT_VARIABLE, _DEFAULT_CACHE_GB)
         with self.lock:
             self._images[key] = pixels
             while len(self._images) > 1 and sum(p.nbytes for p in self._images.values()) > limit:

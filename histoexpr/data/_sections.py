@@ -5,6 +5,31 @@ import numpy as np
 from ..exceptions import InputError
 
 
+def in_section_order(X, target):
+    """Spots with their sections in the order of their names, as a fit learns from them.
+
+    In whichever order sections come, batches, folds and random numbers are then the same.
+
+    Parameters
+    ----------
+    X : SpotPatches, SpotFeatures or ndarray
+    target : SpotTarget
+        Of the same spots. Without sections, patients stand for them.
+
+    Returns
+    -------
+    X, target
+        Within a section in the order in which they came; not copied where all are in order.
+    rows : ndarray of shape (n_spots,), dtype int64, or None
+        Where each spot came; None where all were in order.
+    """
+    names = target.patient if target.section is None else target.section
+    if names is None or (names[:-1] <= names[1:]).all():
+        return X, target, None
+    rows = np.argsort(names, kind="stable")
+    return X[rows], target[rows], rows
+
+
 def split_sections(n_spots, section, positions, max_section_spots):
     """The spots of each section, those of a large one in fixed tiles.
 

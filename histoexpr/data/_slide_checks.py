@@ -4,11 +4,14 @@ import math
 from numbers import Integral
 
 from ..exceptions import InputError
+from ..utils._reading import check_decoded
 from ..utils._validation import check_number
+from ._decode import BY_REGION
 
 _MOST_SIDE = 2**16  # pixels of what is returned
 _NOT_SQUARE = 0.05
-MOST_WHOLE = 2**32  # bytes of a level that may be decoded as a whole
+FARTHEST = 2**32  # a corner may lie so many pixels away
+_MOST_SLIDE = 2**38  # pixels: 500,000 on a side are 13 cm at 0.25 um/px
 
 
 def check_mpp(mpp):
@@ -27,12 +30,18 @@ def check_side(size, what):
 
 def check_whole(size, name):
     """Refuse to decode as a whole what would fill the memory."""
-    n_bytes = 3 * size[0] * size[1]
-    if n_bytes > MOST_WHOLE:
+    check_decoded(
+        3 * size[0] * size[1],
+        f"{name!r}, {size[0]} x {size[1]} px and not to be read but as a whole,",
+        BY_REGION,
+    )
+
+
+def check_slide_size(size, name):
+    """Refuse what is no slide: to look at all of it would take days."""
+    if size[0] * size[1] > _MOST_SLIDE:
         raise InputError(
-            f"{name!r} takes {n_bytes / 1e9:.1f} GB as a whole ({size[0]} x {size[1]} px) and "
-            "cannot be read otherwise. Save it as a tiled pyramidal TIFF (e.g. with libvips: "
-            "vips tiffsave IN OUT.tif --tile --pyramid --compression jpeg), or read regions."
+            f"{name!r} says that it is {size[0]} x {size[1]} px, which no slide is. Is it damaged?"
         )
 
 

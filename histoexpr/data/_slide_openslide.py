@@ -8,6 +8,7 @@ import numpy as np
 
 from ..exceptions import InputError
 from ..utils import import_optional
+from ..utils._reading import check_decoded
 from ._decode import to_rgb
 from ._slide_checks import square_mpp
 from ._slides import Slide
@@ -23,6 +24,7 @@ class VendorSlide(Slide):
         self._handle = self._opened_by = None
         self.path = self.name = path
         handle = self._open()
+        _check_tiles(handle, path)
         super().__init__(path, path, handle.level_dimensions, _read_mpp(handle))
 
     @functools.cached_property
@@ -57,7 +59,19 @@ class VendorSlide(Slide):
         return to_rgb(np.asarray(image), repr(self.path))  # what was not scanned is transparent
 
 
+def _check_tiles(handle, path):
+    """Refuse tiles that fill the memory: OpenSlide ends the process where it has none left."""
+    for level in range(handle.level_count):
+        sides = (handle.properties.get(f"openslide.level[{level}].tile-{side}", "1")
+                 for side in ("width", "height"))  # fmt: skip
+        width, height = (int(side) if side.isdigit() else 1 for side in sides)
+        check_decoded(4 * width * height, f"a tile of {path!r}, {width} x {height} px,")
+
+
 def _read_mpp(handle):
     """Micrometres per pixel as the scanner says, or None."""
-    x, y = (float(handle.properties.get(f"openslide.mpp-{axis}", 0)) for axis in "xy")
+    try:
+        x, y = (float(handle.properties.get(f"openslide.mpp-{axis}", 0)) for axis in "xy")
+    except ValueError:  # no number
+        return None
     return square_mpp(x, y or x) if x > 0 else None

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..exceptions import InputError, MissingPackageError
-from ._decode import tiff_plane, to_rgb
+from ..utils._reading import reading
+from ._decode import opened_tiff, tiff_plane, to_rgb
 from ._images import FileImage
 from ._slide_checks import square_mpp
 from ._slides import PlainSlide, Slide
+from ._tiff_pieces import check_piece
 
 _CACHE_BYTES = 2**27  # of decoded tiles: the rows of tiles that a row of patches touches
 _MOST_PIECE = 2**26  # bytes of a decoded tile or strip; in larger ones there is nothing to gain
@@ -22,18 +24,13 @@ _MICROMETRES = {"nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 
 
 def open_tiff(path):
     """A TIFF as a Slide, tile by tile where it has tiles; see :func:`open_slide`."""
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            found = tiff_plane(tiff, path)
-            if found is None:  # palette, white-is-zero, CMYK: Pillow reads it as a whole
-                return PlainSlide(FileImage(path))
-            series, sizes = found
-            mpp = _read_mpp(tiff)
-            levels = [_Level.of(level, sizes) for level in series.levels]
-    except tifffile.TiffFileError as error:
-        raise InputError(f"{path!r} is a broken TIFF file ({error}).") from error
+    with reading(repr(path), "is a broken TIFF file"), opened_tiff(path, path) as tiff:
+        found = tiff_plane(tiff, path)
+        if found is None:  # palette, white-is-zero, CMYK: Pillow reads it as a whole
+            return PlainSlide(FileImage(path))
+        series, sizes = found
+        mpp = _read_mpp(tiff)
+        levels = [_Level.of(level, sizes) for level in series.levels]
     if levels[0].tile_bytes > _MOST_PIECE:
         return PlainSlide(FileImage(path), mpp)
     for level in levels:
@@ -99,6 +96,11 @@ class _Level:
             planes = [(page, 0) for page in pages]
         else:
             planes = [(page, plane * n_tiles) for plane in range(n_planes)]
+        if not all(isinstance(side, int) and side > 0 for side in (*size, *tile)):
+            raise InputError(
+                f"{page.parent.filehandle.path!r} is a broken TIFF file: it says that it is of "
+                f"{size} px, in pieces of {tile} px. Copy or download it again."
+            )
         for page in pages:  # read while the file is open
             page.decode, page.dataoffsets, page.databytecounts, page.jpegtables, page.jpegheader
         return cls(size, tile, planes, sizes.get("S", 1) if n_planes == 1 else 1)
@@ -108,10 +110,18 @@ class _Level:
         return self.tile[0] * self.tile[1] * self.n_samples * len(self.planes)
 
     def check_whole(self, path):
-        """Refuse a file that ends before its tiles do."""
+        """Refuse a file that ends before its tiles do, or that does not have all of them."""
         length = os.path.getsize(path)
-        for page, _ in self.planes:
-            ends = np.add(page.dataoffsets, page.databytecounts, dtype=np.int64)
+        n_tiles = -(-self.size[0] // self.tile[0]) * -(-self.size[1] // self.tile[1])
+        for page, first in self.planes:
+            offsets, counts = np.asarray(page.dataoffsets), np.asarray(page.databytecounts)
+            numbers = all(v.dtype.kind in "iu" and v.min(initial=0) >= 0 for v in (offsets, counts))
+            if not numbers or min(len(offsets), len(counts)) < first + n_tiles:
+                raise InputError(
+                    f"{path!r} is a broken TIFF file: it does not say where the {n_tiles} pieces "
+                    "of the image are. Copy or download it again."
+                )
+            ends = offsets[: first + n_tiles].astype(np.float64) + counts[: first + n_tiles]
             if len(ends) and ends.max() > length:
                 raise InputError(
                     f"{path!r} is cut short: {int((ends > length).sum())} of {len(ends)} pieces "
@@ -124,7 +134,13 @@ class _Level:
         planes = [_decode(page, first + index, file, path) for page, first in self.planes]
         if any(plane is None for plane in planes):
             return np.full((self.tile[1], self.tile[0], 3), 255, np.uint8)
-        return to_rgb(np.concatenate(planes, axis=-1), repr(path))
+        here = [min(self.tile[1], self.size[1] - row * self.tile[1]),
+                min(self.tile[0], self.size[0] - col * self.tile[0])]  # fmt: skip
+        if any(np.less(plane.shape[:2], here).any() for plane in planes):
+            raise InputError(f"{path!r} is damaged: a piece of it is smaller than its place.")
+        planes = [plane[: self.tile[1], : self.tile[0]] for plane in planes]
+        with reading(repr(path), "cannot be decoded; is it damaged?"):
+            return to_rgb(np.concatenate(planes, axis=-1), repr(path))
 
 
 def _decode(page, index, file, path):
@@ -134,6 +150,7 @@ def _decode(page, index, file, path):
         return None
     file.seek(page.dataoffsets[index])
     data = file.read(n_bytes)
+    check_piece(page, data, path)
     try:
         tile, _, _ = page.decode(
             data, index, jpegtables=page.jpegtables, jpegheader=page.jpegheader

@@ -13,10 +13,18 @@ import numpy as np
 from PIL import Image
 
 from ..exceptions import InputError, MissingFileError
+from ..utils._reading import check_decoded
 from ..utils._validation import check_number
 from ._images import FileImage, SectionImage, corner, open_section_image
 from ._patch_checks import check_fill
-from ._slide_checks import MOST_WHOLE, check_mpp, check_side, check_whole, unknown_mpp
+from ._slide_checks import (
+    FARTHEST,
+    check_mpp,
+    check_side,
+    check_slide_size,
+    check_whole,
+    unknown_mpp,
+)
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
 PLAIN_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -55,6 +63,7 @@ class Slide(SectionImage):
         super().__init__(levels[0], name)
         self.path = path
         self.levels = tuple(levels)
+        check_slide_size(self.size, name)
         self.downsamples = tuple(_downsample(levels[0], level) for level in levels)
         self.mpp = mpp
         self._opened = _file_state(path)
@@ -94,7 +103,7 @@ class Slide(SectionImage):
         """
         if mpp is not None and self.mpp is None:
             raise InputError(unknown_mpp(self.name))
-        x, y = (check_number(v, "the corner", -MOST_WHOLE) for v in (x, y))
+        x, y = (check_number(v, "the corner", -FARTHEST) for v in (x, y))
         check_side(width, "width"), check_side(height, "height")
         fill = check_fill(fill)
         ratio = 1.0 if mpp is None else check_mpp(mpp) / self.mpp
@@ -127,7 +136,7 @@ class Slide(SectionImage):
         Raises
         ------
         ValueError
-            If they take more than 4 GiB.
+            If they take more than 8 GiB, or than ``HISTOEXPR_MAX_DECODED_GB``.
         """
         check_whole(self.size, self.name)
         pixels = self._read_level(0, 0, 0, *self.size)
@@ -160,11 +169,11 @@ class Slide(SectionImage):
         out = np.empty((height, width, 3), np.uint8)
         step = (box[3] - box[1]) / height
         rows = max(1, int(_MOST_READ / (x1 - x0) / step))
-        if (x1 - x0) * step > MOST_WHOLE:
-            raise InputError(
-                f"a region of {x1 - x0:,} px of level {level} of {self.name!r}, {step:.4g} to a "
-                "pixel, takes too much memory. Ask for a smaller region, or for more pixels."
-            )
+        check_decoded(
+            3 * (x1 - x0) * min(step * (rows + 4), box[3] - box[1]),
+            f"a region of {x1 - x0:,} px of level {level} of {self.name!r}, {step:.4g} to a pixel,",
+            "Or ask for a smaller region, or for more pixels.",
+        )
         for start in range(0, height, rows):
             stop = min(start + rows, height)
             # The filter looks beyond the band, but not beyond the box.
@@ -268,7 +277,7 @@ def open_slide(path, mpp=None):
     Notes
     -----
     No pixel is decoded yet. A TIFF without tiles, whose rows lie in large pieces, is decoded as a
-    whole, up to 4 GiB.
+    whole, up to 8 GiB; the environment variable ``HISTOEXPR_MAX_DECODED_GB`` sets another limit.
 
     Examples
     --------

@@ -9,6 +9,8 @@ from ..exceptions import InputError, InputTypeError
 from ..utils import name_some
 from ..utils._validation import as_array
 
+_MOST_POSITION = 2**53
+
 
 def unpack_target(y, cell_type_key=_keys.CELL_TYPE):
     """Take an AnnData or an array apart into arrays with names.
@@ -58,6 +60,10 @@ def _unpack_adata(adata, cell_type_key):
         matrix = matrix.to_memory()
     if scipy.sparse.issparse(matrix):
         matrix = scipy.sparse.csr_matrix(matrix)  # not csr_array, which scanpy mistakes
+        if not matrix.has_canonical_format:
+            # SciPy would put it in order in place, in arrays that are the caller's.
+            matrix = matrix.copy()
+            matrix.sum_duplicates()
     else:
         matrix = np.asarray(matrix)
     section, patient = _sections(adata.obs), _column(adata.obs, _keys.PATIENT)
@@ -185,7 +191,7 @@ def check_positions(positions, n_spots):
     Raises
     ------
     ValueError
-        If the shape differs, or a value is missing, negative or not a whole number.
+        If the shape differs, or a value is missing, negative, above 2**53 or not a whole number.
     """
     try:
         values = np.asarray(positions, dtype=np.float64)
@@ -196,12 +202,13 @@ def check_positions(positions, n_spots):
             f"positions must have shape ({n_spots}, 2), (array_col, array_row) a spot; "
             f"got {values.shape}."
         )
-    bad = ~np.isfinite(values) | (values < 0) | (values != np.round(values))
+    # NaN compares as False; beyond 2**53 float64 skips whole numbers.
+    bad = ~((values >= 0) & (values <= _MOST_POSITION) & (values == np.round(values)))
     if bad.any():
         row = int(np.flatnonzero(bad.any(axis=1))[0])
         raise InputError(
-            f"positions must be whole numbers of at least 0; {int(bad.any(axis=1).sum())} spots "
-            f"are not, the first at row {row}: {values[row].tolist()}. Shift or round the grid "
-            "coordinates, or drop those spots."
+            "positions must be whole numbers of at least 0, and at most 2**53; "
+            f"{int(bad.any(axis=1).sum())} spots are not, the first at row {row}: "
+            f"{values[row].tolist()}. Shift or round the grid coordinates, or drop those spots."
         )
     return values.astype(np.int64)

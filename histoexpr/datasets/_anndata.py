@@ -1,14 +1,17 @@
 """An AnnData of one's own, and its image."""
 
 import os
+from numbers import Real
 
 import anndata
 import numpy as np
 
 from .. import _keys
 from ..data import open_slide
+from ..data._patch_checks import check_spatial
 from ..exceptions import InputError, InputTypeError
 from ..utils import name_some
+from ._files import read_h5ad
 from ._section import (
     OUT_PX,
     PATCH_SIZE,
@@ -16,7 +19,6 @@ from ._section import (
     image_mpp,
     known_grid,
     make_section,
-    read_h5ad,
     with_raw_counts,
 )
 
@@ -78,7 +80,7 @@ def from_anndata(
             f"section {section!r}: adata has no obsm[{_keys.SPATIAL!r}], the (x, y) of its spots "
             f"in pixels of the image; it has {name_some(adata.obsm) or 'none'}."
         )
-    spatial = np.asarray(adata.obsm[_keys.SPATIAL], np.float64)
+    spatial = check_spatial(adata.obsm[_keys.SPATIAL], adata.n_obs)
     image = open_slide(image)
     return make_section(
         with_raw_counts(adata, layer, section),
@@ -113,10 +115,11 @@ def _at_other_scales(adata, spatial):
     libraries = adata.uns.get(_keys.SPATIAL, {})
     found = {}
     for library in libraries.values() if hasattr(libraries, "values") else ():
-        factors = library.get("scalefactors", {}) if hasattr(library, "get") else {}
+        factors = library.get("scalefactors") if hasattr(library, "get") else None
+        factors = factors if hasattr(factors, "get") else {}
         for kind in ("hires", "lowres"):
-            factor = float(factors.get(f"tissue_{kind}_scalef", np.nan))
-            if factor > 0:
+            factor = factors.get(f"tissue_{kind}_scalef")
+            if isinstance(factor, Real) and 0 < factor < np.inf:
                 found[f"multiply obsm by the {kind} scale factor, {factor:.4g}"] = spatial * factor
                 found[f"divide obsm by the {kind} scale factor, {factor:.4g}"] = spatial / factor
     return found

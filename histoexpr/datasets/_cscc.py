@@ -2,11 +2,10 @@
 
 import re
 
-import pandas as pd
-
 from .. import _keys
 from ..exceptions import InputError, MissingFileError
 from ..utils import name_some
+from ._files import read_table
 from ._join import read_sections
 from ._legacy_st import join_spots
 from ._section import OUT_PX, PATCH_SIZE, existing, make_section
@@ -92,7 +91,7 @@ def _read_cscc(root, section, *, patient=None, **cut):
     spots = _find(root, f"*spot*{section}.tsv", f"*spot*{section}.tsv.gz")
     image = _find(root, *(f"*{section}.{suffix}" for suffix in _IMAGES))
     adata, positions, mpp = join_spots(
-        pd.read_csv(counts, sep="\t", index_col=0), pd.read_csv(spots, sep="\t"), section
+        read_table(counts, sep="\t", index_col=0), read_table(spots, sep="\t"), section
     )
     return make_section(
         adata,

@@ -4,10 +4,9 @@ import logging
 import warnings
 
 import numpy as np
-from PIL import Image
 from scipy.spatial import cKDTree
 
-from ..data._decode import pil_to_rgb
+from ..data._decode import open_picture, pil_to_rgb
 from ..exceptions import InputError
 
 logger = logging.getLogger(__name__)
@@ -220,16 +219,9 @@ def _thumbnail(image):
     """The whole image, small. A JPEG is decoded at an eighth, in a fortieth of the time."""
     if not str(image.path).lower().endswith((".jpg", ".jpeg")):
         return image.thumbnail(_THUMBNAIL_PX)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # sections are large
-            with Image.open(image.path) as picture:
-                picture.draft("RGB", (_THUMBNAIL_PX, _THUMBNAIL_PX))
-                return pil_to_rgb(picture, image.name)
-    except OSError as error:
-        raise InputError(
-            f"{image.path!r} cannot be decoded; is it cut short? ({error})"
-        ) from error
+    with open(image.path, "rb") as file, open_picture(file, image.path) as picture:
+        picture.draft("RGB", (_THUMBNAIL_PX, _THUMBNAIL_PX))
+        return pil_to_rgb(picture, image.name)
 
 
 def _darkness(shades, spatial, size):

@@ -1,5 +1,6 @@
 """The HER2-positive breast cancer sections of Andersson et al. (legacy ST)."""
 
+import io
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from .. import _keys
 from ..data import SpotPatches
 from ..exceptions import InputError, MissingFileError
 from ..utils import name_some
+from ..utils._files import as_path
+from ..utils._reading import read_text, reading
+from ._files import read_table
 from ._legacy_st import by_position, join_spots, key_of
 from ._section import make_section
 
@@ -80,7 +84,7 @@ def load_her2st(root, sections=None, patch_size="155um", out_px=224, *, fill=255
     """
     if join not in ("outer", "inner"):
         raise InputError(f"join must be 'outer' or 'inner'; got {join!r}.")
-    root = Path(root)
+    root = as_path(root)
     names = _choose_sections(root, sections)
     parts, images, mpp = [], {}, {}
     for name in names:
@@ -181,14 +185,16 @@ def _cell_types(root, name):
     props = root / "res" / "ST-deconv" / "props"
     file = f"{name}-proportion.tsv"
     if (props / "major" / file).is_file():
-        table = pd.read_csv(props / "major" / file, sep="\t", index_col=0)
+        table = read_table(props / "major" / file, sep="\t", index_col=0)
     elif (props / "major.zip").is_file():
-        with zipfile.ZipFile(props / "major.zip") as archive:
+        path = props / "major.zip"
+        with reading(repr(str(path))), zipfile.ZipFile(path) as archive:
             member = next((m for m in archive.namelist() if m.split("/")[-1] == file), None)
             if member is None:
                 return pd.Series(dtype=object)
             with archive.open(member) as opened:
-                table = pd.read_csv(opened, sep="\t", index_col=0)
+                text = read_text(opened, path)
+            table = pd.read_csv(io.BytesIO(text), sep="\t", index_col=0)
     else:
         return pd.Series(dtype=object)
     table.index = key_of(table.index.astype(str), name)
@@ -212,5 +218,5 @@ def _read_table(folder, file, **kwargs):
     """A tab-separated table, gzipped or not."""
     for path in (folder / f"{file}.gz", folder / file):
         if path.is_file():
-            return pd.read_csv(path, sep="\t", **kwargs)
+            return read_table(path, sep="\t", **kwargs)
     raise MissingFileError(f"There is no {file} or {file}.gz in {str(folder)!r}: {_LAYOUT}.")

@@ -1,14 +1,16 @@
 """Samples of HEST-1k, and of anything laid out like it."""
 
-import json
-
-import h5py
 import numpy as np
 
 from .. import _keys
 from ..data import open_slide
+from ..data._patch_checks import check_spatial
 from ..exceptions import InputError, MissingFileError
 from ..utils import name_some
+from ..utils._hdf5 import opened_h5
+from ..utils._reading import read_json, reading
+from ..utils._validation import check_number
+from ._files import read_h5ad
 from ._geometry import visium_scale
 from ._join import read_sections
 from ._section import (
@@ -19,10 +21,10 @@ from ._section import (
     join_barcodes,
     known_grid,
     make_section,
-    read_h5ad,
     with_unique_genes,
 )
 
+_MOST_MPP = 1e6
 _LAYOUT = "st/{id}.h5ad, with patches/{id}.h5 or wsis/{id}.tif, and metadata/{id}.json"
 
 
@@ -128,6 +130,7 @@ def _read_hest(root, section, *, patient=None, source="auto", **cut):
     if _keys.SPATIAL not in adata.obsm:
         raise InputError(f"sample {section!r}: its h5ad has no obsm[{_keys.SPATIAL!r}].")
     meta = _metadata(root, section)
+    adata.obsm[_keys.SPATIAL] = check_spatial(adata.obsm[_keys.SPATIAL], adata.n_obs)
     patient = patient if is_named(patient) else meta.get(_keys.PATIENT)
     patches = root / f"patches/{section}.h5"
     slide = root / f"wsis/{section}.tif"
@@ -149,19 +152,23 @@ def _read_hest(root, section, *, patient=None, source="auto", **cut):
 
 
 def _from_patches(path, adata, meta, section, patient, cut):
-    try:
-        with h5py.File(path) as file:
-            lacking = [key for key in ("img", "barcode", "coords") if key not in file]
-            if lacking:
-                raise InputError(f"{str(path)!r} lacks {name_some(lacking)}; it has {list(file)}.")
-            attrs = {**file.attrs, **file["coords"].attrs, **file["img"].attrs}
-            barcodes = [v.decode() if isinstance(v, bytes) else v for v in file["barcode"][:].flat]
-            rows, spots = join_barcodes(barcodes, adata.obs_names, section, "the h5ad")
-            images = file["img"]
-            patches = images[:] if len(rows) == len(images) else images[rows]
-            corners = file["coords"][:][rows]
-    except OSError as error:
-        raise InputError(f"{str(path)!r} cannot be read; is it cut short? ({error})") from error
+    with reading(repr(str(path))), opened_h5(path) as file:
+        lacking = [key for key in ("img", "barcode", "coords") if key not in file]
+        if lacking:
+            raise InputError(f"{str(path)!r} lacks {name_some(lacking)}; it has {list(file)}.")
+        attrs = {**file.attrs, **file["coords"].attrs, **file["img"].attrs}
+        barcodes = [v.decode() if isinstance(v, bytes) else v for v in file["barcode"][:].flat]
+        rows, spots = join_barcodes(barcodes, adata.obs_names, section, "the h5ad")
+        images, coords = file["img"], file["coords"]
+        n_patches = len(barcodes)
+        if images.ndim != 4 or len(images) != n_patches or coords.shape != (n_patches, 2):
+            raise InputError(
+                f"{str(path)!r} has {n_patches} barcodes, img of shape {images.shape} and coords "
+                f"of shape {coords.shape}; they must be ({n_patches}, height, width, 3) and "
+                f"({n_patches}, 2)."
+            )
+        patches = images[:] if len(rows) == len(images) else images[rows]
+        corners = coords[:][rows].astype(np.float64)
     adata = adata[spots]
     side = _source_side(attrs, patches.shape[2])
     _check_corners(corners, adata.obsm[_keys.SPATIAL], side, section)
@@ -181,15 +188,21 @@ def _from_patches(path, adata, meta, section, patient, cut):
 def _source_side(attrs, side):
     """Side of a patch in pixels of the slide."""
     if "patch_size_src" in attrs:
-        return float(attrs["patch_size_src"])
-    return side * float(attrs.get("downsample", 1.0))
+        return check_number(_plain(attrs["patch_size_src"]), "patch_size_src of patches")
+    return side * check_number(_plain(attrs.get("downsample", 1.0)), "downsample of patches")
+
+
+def _plain(value):
+    """What an attribute of HDF5 holds: it may be an array of one."""
+    return value.item() if getattr(value, "size", 0) == 1 else value
 
 
 def _check_corners(corners, spatial, side, section):
     """Refuse patches that are not where their spots are."""
     # The corner at the top left; in the files of the HEST benchmark the centre, as (y, x).
     offsets = [corners + side / 2 - spatial, corners[:, ::-1] - spatial]
-    if min(np.median(np.abs(offset)) for offset in offsets) > max(2.0, side / 20):
+    nearest = min(np.median(np.abs(offset)) for offset in offsets)
+    if not nearest <= max(2.0, side / 20):  # NaN is not
         found = np.median(offsets[0], axis=0)
         raise InputError(
             f"sample {section!r}: its patches are not centred on its spots, but off by "
@@ -204,8 +217,9 @@ def _pixel_size(adata, meta, attrs, of_slide, section):
               meta.get("pixel_size_um_embedded"))  # fmt: skip
     positions = known_grid(adata)
     measured = np.nan if positions is None else visium_scale(positions, adata.obsm[_keys.SPATIAL])
-    for value in (*stated, measured, of_slide):
-        if value is not None and float(value) > 0:
+    for value in map(_plain, (*stated, measured, of_slide)):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if number and 0 < value < _MOST_MPP:
             return float(value)
     raise InputError(
         f"sample {section!r}: how many micrometres a pixel is stands neither in its patches' "
@@ -215,9 +229,4 @@ def _pixel_size(adata, meta, attrs, of_slide, section):
 
 def _metadata(root, section):
     path = root / f"metadata/{section}.json"
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{str(path)!r} is not JSON ({error}).") from error
+    return read_json(path) if path.is_file() else {}

@@ -7,7 +7,7 @@ import pandas as pd
 
 from .. import _keys
 from ..data import SpotPatches
-from ..exceptions import InputError
+from ..exceptions import InputError, InputTypeError
 from ..utils import name_some
 from ._section import with_categories
 
@@ -41,7 +41,12 @@ def join_sections(sections, *, genes="intersection"):
         With ``genes="union"``, if genes are missing somewhere: a model cannot tell "not
         measured" from "not expressed", and takes the zeros for the latter.
     """
-    sections = list(sections)
+    try:
+        sections = [(images, adata) for images, adata in sections]
+    except (TypeError, ValueError) as error:
+        raise InputTypeError(
+            f"sections must be pairs (images, adata) as the readers return; got {sections!r:.200}."
+        ) from error
     check_genes(genes)
     if not sections:
         raise InputError("There are no sections to join.")

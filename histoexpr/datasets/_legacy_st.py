@@ -6,15 +6,17 @@ import re
 import anndata
 import numpy as np
 import pandas as pd
-import scipy.sparse
 
 from .. import _keys
 from ..exceptions import InputError
 from ..utils import name_some
+from ..utils._validation import as_array
+from ._section import as_counts
 
 logger = logging.getLogger(__name__)
 
 PITCH_UM = 200.0
+_FARTHEST = 1e9
 
 
 def join_spots(counts, spots, name):
@@ -53,13 +55,10 @@ def join_spots(counts, spots, name):
         name, len(joined), n_counts - len(joined), n_spots - len(joined),
     )  # fmt: skip
     counts, spots = counts.loc[joined], spots.loc[joined]
-    try:
-        matrix = scipy.sparse.csr_matrix(counts.to_numpy(dtype=np.float32))
-    except ValueError as error:
-        raise InputError(f"The counts of section {name!r} are not all numbers: {error}.") from error
-    pixels = spots[["pixel_x", "pixel_y"]].to_numpy(np.float64)
+    matrix = as_counts(counts.to_numpy(), name)
+    pixels = _numbers(spots, ["pixel_x", "pixel_y"], name)
     measured = {"new_x", "new_y"} <= set(spots.columns)
-    grid = spots[["new_x", "new_y"] if measured else ["x", "y"]].to_numpy(np.float64)
+    grid = _numbers(spots, ["new_x", "new_y"] if measured else ["x", "y"], name)
     adata = anndata.AnnData(
         matrix,
         obs=pd.DataFrame(index=joined),
@@ -85,14 +84,25 @@ def by_position(table, columns, name):
             f"{name_some(table.columns, most=12)}."
         )
     table = table.dropna(subset=["x", "y", *columns])
-    grid = table[["x", "y"]].to_numpy(np.float64).round().astype(np.int64)
+    grid = _numbers(table, ["x", "y"], name).round().astype(np.int64)
     table = table.set_axis([f"{x}x{y}" for x, y in grid], axis=0)
     return table[~table.index.duplicated()]
 
 
+def _numbers(table, columns, name):
+    """Columns as float64, (n_rows, n_columns); refused where one is no number of a slide."""
+    what = f"{' and '.join(columns)} in a table of section {name!r}"
+    values = as_array(table[columns].to_numpy(), what, np.float64)
+    bad = ~(np.abs(values) <= _FARTHEST)  # NaN is not below
+    if bad.any():
+        raise InputError(f"{what} must be numbers of a slide; got {values[bad][0]}.")
+    return values
+
+
 def key_of(index, name):
     """Spot names such as ``"10x13"`` or ``"10.02x12.98"``, rounded."""
-    keys = [re.fullmatch(r"(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)", text.strip()) for text in index]
+    number = r"(\d{1,9}(?:\.\d+)?)"
+    keys = [re.fullmatch(f"{number}x{number}", text.strip()) for text in index]
     wrong = [text for text, key in zip(index, keys) if key is None]
     if wrong:
         raise InputError(

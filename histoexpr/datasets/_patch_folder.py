@@ -11,8 +11,10 @@ from .. import _keys
 from ..data._decode import read_image
 from ..exceptions import InputError, MissingFileError
 from ..utils import name_some
+from ..utils._reading import reading
+from ._files import read_h5ad, read_table
 from ._join import read_sections
-from ._section import existing, is_named, join_barcodes, make_section, read_h5ad
+from ._section import existing, is_named, join_barcodes, make_section
 
 _COLUMNS = ("file", "barcode", _keys.SECTION, _keys.PATIENT, "x", "y",
             _keys.ARRAY_ROW, _keys.ARRAY_COL, "mpp")  # fmt: skip
@@ -93,7 +95,7 @@ def patch_jobs(folder, table, counts=None, mpp=None, section=None, patient=None,
 def _read_table(table):
     if not isinstance(table, pd.DataFrame):
         path = existing(table, "table of patches")
-        table = pd.read_csv(path, sep=None, engine="python", dtype={"barcode": str})
+        table = read_table(path, sep=None, engine="python", dtype={"barcode": str})
     lacking = [name for name in ("file", "x", "y") if name not in table]
     unknown = [name for name in table if name not in _COLUMNS]
     if lacking:
@@ -118,7 +120,9 @@ def _read_counts(counts):
     if path.suffix == ".h5ad":
         return read_h5ad(path)
     separator = "\t" if ".tsv" in path.name else ","
-    return anndata.AnnData(pd.read_csv(path, sep=separator, index_col=0).astype(np.float32))
+    table = read_table(path, sep=separator, index_col=0)
+    with reading(repr(str(path)), "must hold counts, spots x genes, named by barcode"):
+        return anndata.AnnData(table.astype(np.float32))
 
 
 def _read_patches(folder, table, counts, section, cut):
@@ -129,8 +133,8 @@ def _read_patches(folder, table, counts, section, cut):
         counts = counts[(counts.obs[_keys.SECTION].astype(str) == section).to_numpy()]
     rows, spots = join_barcodes(table["barcode"], counts.obs_names, section, "the counts")
     table = table.iloc[rows]
-    sizes = pd.to_numeric(table["mpp"]).unique()
-    if len(sizes) != 1 or not sizes[0] > 0:
+    sizes = pd.to_numeric(table["mpp"], errors="coerce").unique()
+    if len(sizes) != 1 or not 0 < sizes[0] < np.inf:
         raise InputError(
             f"section {section!r}: how many micrometres a pixel of its patches is must be known, "
             "and one number: pass mpp=, or give the table a column mpp."
@@ -141,7 +145,7 @@ def _read_patches(folder, table, counts, section, cut):
     grid = {_keys.ARRAY_COL, _keys.ARRAY_ROW} <= set(table)
     return make_section(
         counts[spots],
-        table[["x", "y"]].to_numpy(np.float64),
+        table[["x", "y"]],
         positions=table[[_keys.ARRAY_COL, _keys.ARRAY_ROW]] if grid else None,
         section=section,
         patient=patients[0] if patients else None,

@@ -1,9 +1,7 @@
 """What every reader does with one section: check it, and build what is returned."""
 
 import logging
-import os
 import warnings
-from pathlib import Path
 
 import anndata
 import numpy as np
@@ -16,6 +14,8 @@ from ..data import SpotPatches, check_positions, open_slide
 from ..data._patch_checks import check_spatial, crop_sizes
 from ..exceptions import InputError, MissingFileError
 from ..utils import name_some
+from ..utils._files import as_path
+from ..utils._validation import as_array
 from ._geometry import check_on_image, check_scale, grid_positions, visium_scale
 
 logger = logging.getLogger(__name__)
@@ -97,6 +97,28 @@ def make_section(
     return images, _as_adata(counts, spatial, positions, section, str(patient))
 
 
+def as_counts(matrix, section, n_spots=None):
+    """Counts as CSR of float32, a copy; refused where one is missing, negative or no number."""
+    try:
+        with np.errstate(over="ignore"):  # becomes an infinity
+            counts = scipy.sparse.csr_matrix(matrix, dtype=np.float32, copy=True)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"the counts of section {section!r} are not all numbers: {error}."
+        ) from error
+    if n_spots not in (None, counts.shape[0]):
+        raise InputError(
+            f"the counts of section {section!r} have {counts.shape[0]} rows for {n_spots} spots."
+        )
+    bad = ~(np.isfinite(counts.data) & (counts.data >= 0))
+    if bad.any():
+        raise InputError(
+            f"the counts of section {section!r} must be raw counts, finite and at least 0; "
+            f"{int(bad.sum())} are not, e.g. {counts.data[bad.argmax()]}."
+        )
+    return counts
+
+
 def check_cut(shape, mpp, patch_size, out_px, section):
     """Refuse patches that were cut at another size than is asked for.
 
@@ -120,12 +142,13 @@ def check_cut(shape, mpp, patch_size, out_px, section):
 def is_named(value):
     """Whether a cell of a table says something."""
     empty = ("", "na", "n/a", "none", _keys.MISSING)
-    return not (value is None or pd.isna(value) or str(value).strip().lower() in empty)
+    missing = value is None or not pd.api.types.is_scalar(value) or pd.isna(value)
+    return not missing and str(value).strip().lower() not in empty
 
 
 def _as_adata(counts, spatial, positions, section, patient):
     adata = anndata.AnnData(
-        scipy.sparse.csr_matrix(counts.X, dtype=np.float32, copy=True),
+        as_counts(counts.X, section, counts.n_obs),
         obs=pd.DataFrame(
             {
                 _keys.SECTION: section,
@@ -224,26 +247,18 @@ def with_categories(adata):
 
 def existing(path, what):
     """A Path, or a FileNotFoundError that says what was looked for."""
-    path = Path(os.fspath(path))
+    path = as_path(path)
     if not path.exists():
         raise MissingFileError(f"There is no {what} at {str(path)!r}.")
     return path
 
 
-def read_h5ad(path):
-    """An AnnData file, or a ValueError that names it."""
-    try:
-        return anndata.read_h5ad(path)
-    except Exception as error:  # h5py and anndata raise many types
-        raise InputError(
-            f"{str(path)!r} cannot be read as AnnData; is it cut short? ({error})"
-        ) from error
-
-
 def known_grid(adata):
     """(array_col, array_row) of an AnnData, or None."""
     keys = [_keys.ARRAY_COL, _keys.ARRAY_ROW]
-    return adata.obs[keys].to_numpy(np.float64) if set(keys) <= set(adata.obs) else None
+    if not set(keys) <= set(adata.obs):
+        return None
+    return as_array(adata.obs[keys].astype(object).to_numpy(), " and ".join(keys), np.float64)
 
 
 def image_mpp(mpp, positions, spatial, image, section):

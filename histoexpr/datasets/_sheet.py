@@ -9,6 +9,7 @@ from ..exceptions import InputError
 from ..utils import name_some
 from ._anndata import from_anndata
 from ._cscc import cscc_job
+from ._files import read_table
 from ._her2st import her2st_job
 from ._hest import hest_job
 from ._join import read_sections
@@ -90,7 +91,7 @@ def _read(sheet):
     else:
         path = existing(sheet, "sheet of sections")
         folder = path.parent
-        table = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False)
+        table = read_table(path, sep=None, engine="python", dtype=str, keep_default_na=False)
     table.columns = [str(name).strip() for name in table.columns]
     known = set(_OF_ALL).union(*_COLUMNS.values())
     unknown = [name for name in table if name not in known]

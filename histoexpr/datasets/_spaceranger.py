@@ -1,23 +1,27 @@
 """What Space Ranger writes, for Visium and Visium HD alike."""
 
-import json
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from .. import _keys
-from ..data import open_slide
-from ..exceptions import InputError, MissingFileError
+from ..data import check_positions, open_slide
+from ..data._decode import read_image
+from ..exceptions import HistoexprError, InputError, MissingFileError
 from ..utils import name_some
+from ..utils._files import as_path
+from ..utils._reading import read_json, read_parquet, reading
+from ..utils._validation import check_number
+from ._files import read_10x_h5, read_10x_mtx, read_table
 from ._section import existing, join_barcodes, with_unique_genes
 
 _COLUMNS = ["barcode", "in_tissue", _keys.ARRAY_ROW, _keys.ARRAY_COL,
             "pxl_row_in_fullres", "pxl_col_in_fullres"]  # fmt: skip
 _POSITIONS = ("tissue_positions.csv", "tissue_positions_list.csv", "tissue_positions.parquet")
 _PREVIEWS = {"hires": "tissue_hires_image.png", "lowres": "tissue_lowres_image.png"}
+_FACTORS = ("tissue_hires_scalef", "tissue_lowres_scalef", "spot_diameter_fullres",
+            "microns_per_pixel", "bin_size_um")  # fmt: skip
 _LOWRES = "spatial/tissue_lowres_image.png"
 _SAME_SIZE = 0.02  # relative difference in width or height that rounding explains
 
@@ -30,7 +34,7 @@ def find_outs(path):
 
 def folder_name(path):
     """What a section is called that has no name: its folder, or that above ``outs``."""
-    path = Path(path).resolve()
+    path = as_path(path).resolve()
     while path.name in ("outs", "binned_outputs") or path.name.startswith("square_"):
         path = path.parent
     return path.name
@@ -44,11 +48,9 @@ def read_scale_factors(outs):
             f"There is no spatial/scalefactors_json.json in {str(outs)!r}: a folder as Space "
             "Ranger writes it (outs/) is needed, with spatial/ beside the counts."
         )
-    try:
-        found = json.loads(path.read_text())
-        return {k: float(v) for k, v in found.items() if isinstance(v, (int, float))}
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{str(path)!r} is not a table of scale factors ({error}).") from error
+    found = read_json(path)
+    stated = {key: found[key] for key in _FACTORS if found.get(key) is not None}
+    return {key: check_number(v, f"{key} in {str(path)!r}") for key, v in stated.items()}
 
 
 def read_positions(outs, section):
@@ -68,7 +70,7 @@ def read_positions(outs, section):
             f"{', '.join(_POSITIONS[:-1])} (Visium) or {_POSITIONS[-1]} (Visium HD)."
         )
     if path.suffix == ".parquet":
-        table = _read_parquet(path)
+        table = read_parquet(path, columns=_COLUMNS)
     else:
         table = _read_csv(path)
     lacking = [name for name in _COLUMNS if name not in table]
@@ -79,8 +81,8 @@ def read_positions(outs, section):
         )
     table = table[_COLUMNS].set_index("barcode")
     table.index = table.index.astype(str)
-    numbers = table.apply(pd.to_numeric, errors="coerce")
-    bad = numbers.isna().any(axis=1)
+    numbers = table.apply(pd.to_numeric, errors="coerce").astype(np.float64)
+    bad = ~np.isfinite(numbers).all(axis=1)
     if bad.any():
         raise InputError(
             f"section {section!r}: {int(bad.sum())} rows of {path.name} are not numbers, the first "
@@ -89,31 +91,22 @@ def read_positions(outs, section):
     return numbers
 
 
-def _read_parquet(path):
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's errors are both
-        raise InputError(f"{str(path)!r} cannot be read; is it cut short? ({error})") from error
-
-
 def _read_csv(path):
     """Space Ranger 1 writes no header, 2 and later do: whatever the file is called."""
-    with open(path, encoding="utf-8-sig") as file:
-        first = file.readline().split(",")
+    with reading(repr(str(path))), open(path, encoding="utf-8-sig") as file:
+        first = file.readline(2**16).split(",")
     if first[0].strip().strip('"') == "barcode":
-        return pd.read_csv(path)
+        return read_table(path)
     if len(first) != len(_COLUMNS):
         raise InputError(
             f"{str(path)!r} has {len(first)} columns and no header; Space Ranger writes six: "
             f"{', '.join(_COLUMNS)}."
         )
-    return pd.read_csv(path, header=None, names=_COLUMNS)
+    return read_table(path, header=None, names=_COLUMNS)
 
 
 def read_counts(outs, section):
     """The gene counts of a Space Ranger folder: filtered before raw, h5 before mtx."""
-    import scanpy
-
     for kind in ("filtered", "raw"):
         files = sorted(outs.glob(f"*{kind}_feature_bc_matrix.h5"))
         if len(files) > 1:
@@ -128,15 +121,14 @@ def read_counts(outs, section):
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Variable names are not unique")
-                if files:
-                    counts = scanpy.read_10x_h5(path)
-                else:
-                    counts = scanpy.read_10x_mtx(path, make_unique=False)
+                counts = read_10x_h5(path) if files else read_10x_mtx(path)
         except FileNotFoundError as error:
             raise MissingFileError(
                 f"section {section!r}: {str(path)!r} is not complete ({error}); matrix.mtx.gz, "
                 "features.tsv.gz and barcodes.tsv.gz are needed, gzipped."
             ) from error
+        except HistoexprError:
+            raise
         except Exception as error:  # h5py, scipy and scanpy each raise their own
             raise InputError(
                 f"section {section!r}: the counts in {str(path)!r} cannot be read; is the file "
@@ -165,7 +157,7 @@ def centres(table):
 
 def grid(table):
     """(array_col, array_row) of the spots, int64 (n_spots, 2)."""
-    return table[[_keys.ARRAY_COL, _keys.ARRAY_ROW]].to_numpy(np.int64)
+    return check_positions(table[[_keys.ARRAY_COL, _keys.ARRAY_ROW]], len(table))
 
 
 def at_other_scales(full, scale, factors):
@@ -250,8 +242,9 @@ def _full_size(outs, factors):
     for kind, name in _PREVIEWS.items():
         path = outs / f"spatial/{name}"
         if path.is_file():
-            with Image.open(path) as preview:
-                return np.array(preview.size) / _scale(kind, factors)
+            with open(path, "rb") as file:
+                size = read_image(file, str(path), header_only=True)
+            return np.array(size) / _scale(kind, factors)
     return None
 
 

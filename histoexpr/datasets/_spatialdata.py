@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import math
 import os
 import warnings
 
@@ -10,8 +11,11 @@ import numpy as np
 from .. import _keys
 from ..data import Slide
 from ..data._decode import to_rgb
-from ..exceptions import InputError
+from ..data._patch_checks import check_spatial
+from ..exceptions import InputError, InputTypeError
 from ..utils import import_optional, name_some
+from ..utils._reading import check_decoded, read_json, reading
+from ._files import check_sparse
 from ._section import (
     OUT_PX,
     PATCH_SIZE,
@@ -22,6 +26,8 @@ from ._section import (
     with_raw_counts,
 )
 
+_DAMAGED = "is not as SpatialData writes it; is it whole?"
+_MOST_ITEM = 8  # bytes of a value
 _KEPT_BYTES = 2**30  # levels up to this size are read once and kept
 
 
@@ -87,23 +93,29 @@ def from_spatialdata(
     spatialdata = import_optional("spatialdata", extra="spatialdata", purpose="from_spatialdata")
     if isinstance(sdata, (str, os.PathLike)):
         sdata = _read(spatialdata, existing(sdata, "SpatialData store"))
-    image_name = _only(image, sdata.images, "image")
-    adata = sdata.tables[_only(table, sdata.tables, "table")]
-    adata, region, instances = _rows_of_region(adata, region)
-    element = sdata.images[image_name]
-    if region is not None and region in sdata:
-        system = _shared_system(spatialdata, element, sdata[region], coordinate_system)
-        spatial = _centres(spatialdata, sdata[region], instances, region, system)
-        spatial = _to_pixels(spatialdata, element, spatial, system)
-    elif _keys.SPATIAL in adata.obsm:
-        spatial = np.asarray(adata.obsm[_keys.SPATIAL], np.float64)
-    else:
-        raise InputError(
-            f"The spots have no place: the table annotates no element of sdata and has no "
-            f"obsm[{_keys.SPATIAL!r}]."
+    if not isinstance(sdata, spatialdata.SpatialData):
+        raise InputTypeError(
+            f"sdata must be a SpatialData or the path of a store; got {type(sdata).__name__}."
         )
+    image_name = _only(image, sdata.images, "image")
+    with reading("sdata", _DAMAGED):
+        adata = check_sparse(sdata.tables[_only(table, sdata.tables, "table")])
+        adata, region, instances = _rows_of_region(adata, region)
+        element = sdata.images[image_name]
+        if region is not None and region in sdata:
+            system = _shared_system(spatialdata, element, sdata[region], coordinate_system)
+            spatial = _centres(spatialdata, sdata[region], instances, region, system)
+            spatial = _to_pixels(spatialdata, element, spatial, system)
+        elif _keys.SPATIAL in adata.obsm:
+            spatial = adata.obsm[_keys.SPATIAL]
+        else:
+            raise InputError(
+                f"The spots have no place: the table annotates no element of sdata and has no "
+                f"obsm[{_keys.SPATIAL!r}]."
+            )
+        spatial = check_spatial(spatial, adata.n_obs)
+        slide = ElementSlide(_levels(spatialdata, element), image_name)
     section = str(section or region or image_name)
-    slide = ElementSlide(_levels(spatialdata, element), image_name)
     return make_section(
         with_raw_counts(adata, layer, section),
         spatial,
@@ -140,20 +152,32 @@ class ElementSlide(Slide):
 
     def _read_level(self, level, x0, y0, x1, y1):
         array = self._arrays[level]
-        if array.nbytes <= _KEPT_BYTES:
-            array = self._arrays[level] = array.load()
-        pixels = array[:, y0:y1, x0:x1].to_numpy()
-        return to_rgb(np.moveaxis(pixels, 0, -1), self.name)
+        with reading(f"image {self.name!r}", _DAMAGED):
+            if array.nbytes <= _KEPT_BYTES:
+                array = self._arrays[level] = array.load()
+            pixels = array[:, y0:y1, x0:x1].to_numpy()
+            return to_rgb(np.moveaxis(pixels, 0, -1), self.name)
 
     def __reduce__(self):
         return type(self), (self._arrays, self.name)
 
 
 def _read(spatialdata, path):
-    try:
+    with reading(repr(str(path)), "cannot be read as SpatialData"):
+        _check_arrays(path)
         return spatialdata.read_zarr(path)
-    except Exception as error:  # zarr, ome-zarr and spatialdata raise many types
-        raise InputError(f"{str(path)!r} cannot be read as SpatialData ({error}).") from error
+
+
+def _check_arrays(path):
+    """Refuse arrays whose pieces, or which, where they are read at once, fill the memory."""
+    for file in (*path.rglob("zarr.json"), *path.rglob(".zarray")):
+        stated = read_json(file)
+        grid = stated.get("chunk_grid", {}).get("configuration", {})
+        shape, chunks = stated.get("shape"), stated.get("chunks", grid.get("chunk_shape"))
+        inside = file.relative_to(path).parts[0]
+        for sides in (chunks, () if inside in ("images", "labels") else shape):
+            if sides:
+                check_decoded(_MOST_ITEM * math.prod(map(int, sides)), f"an array of {str(file)!r}")
 
 
 def _only(name, elements, what):

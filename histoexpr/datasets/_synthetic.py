@@ -10,12 +10,13 @@ import pandas as pd
 import scipy.sparse
 from scipy.ndimage import uniform_filter
 from scipy.spatial import cKDTree
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
 from .. import _keys
 from ..data import SpotPatches
 from ..exceptions import InputError
+from ..utils._reading import check_decoded
+from ..utils._sklearn import check_random_state, validate_params
 from ._synthetic_nuclei import ADIPOCYTE, CELL_TYPES, EPITHELIAL, FIBROBLAST, LYMPHOCYTE
 from ._synthetic_tissue import DOMAINS, STATES, draw_look, draw_tissue
 
@@ -42,7 +43,7 @@ HOUSEKEEPING = 0.1  # share of the genes that follow nothing
         "n_genes": [Interval(Integral, 1, None, closed="left")],
         "mpp": [Interval(Real, 0, 5, closed="right")],
         "spot_distance": [Interval(Real, SPOT_DIAMETER, None, closed="left")],
-        "depth": [Interval(Real, 0, None, closed="neither")],
+        "depth": [Interval(Real, 0, 1e9, closed="right")],
         "stain_shift": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
     },
@@ -230,6 +231,7 @@ def _draw_genome(rng, n_genes):
 def _draw_section(rng, grid, spot_distance, mpp, look):
     """Draw a section around a spot array; the spots on tissue, x and y in pixels."""
     shape = tuple(int(np.ceil((n + 1) * spot_distance / mpp)) for n in grid)
+    check_decoded(3 * shape[0] * shape[1], f"an image of {shape[1]} x {shape[0]} px")
     tissue = draw_tissue(rng, shape, mpp, look)
     row, col = (axis.ravel() for axis in np.mgrid[: grid[0], : grid[1]])
     spots = pd.DataFrame(

@@ -4,16 +4,15 @@ import functools
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.utils import check_array
+from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, Options
-from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from .. import _keys
 from ..data import carried, check_images, field_of_view, neighborhood, reading_order
 from ..exceptions import InputError
 from ..utils import unchanged_on_error
+from ..utils._sklearn import Estimator, check_array, check_is_fitted
 from ._cache import CACHE_CONSTRAINT, check_cache, features_once, uncached
 from ._check import check_featurizer
 from ._feature_keys import context_key
@@ -21,7 +20,7 @@ from ._feature_keys import context_key
 _BLOCK = 256  # patches held at a time, in all their turns
 
 
-class ContextFeaturizer(TransformerMixin, BaseEstimator):
+class ContextFeaturizer(TransformerMixin, Estimator):
     """Let a featurizer see more of the tissue than one patch in one orientation.
 
     Its features for each field of view stand one after the other; each is the mean over turns
@@ -181,7 +180,7 @@ def _turned(patches, turns):
             yield np.ascontiguousarray(np.rot90(images, quarter, axes=(1, 2)))
 
 
-class NeighborFeatures(TransformerMixin, BaseEstimator):
+class NeighborFeatures(TransformerMixin, Estimator):
     """Add to the features of each spot the mean features of the spots around it.
 
     Parameters

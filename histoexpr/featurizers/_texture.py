@@ -7,14 +7,14 @@ from numbers import Integral
 import numpy as np
 from joblib import Parallel, delayed
 from scipy import ndimage
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from ..data import check_images, reading_order
 from ..exceptions import InputError
 from ..utils import import_optional
+from ..utils._sklearn import Estimator, check_is_fitted
 from ._cache import CACHE_CONSTRAINT, check_cache, features_once
 from ._feature_keys import texture_key
 from ._training_patches import TrainingPatches
@@ -36,7 +36,7 @@ MIN_AREA = 6  # pixels; smaller is a speck
 LEAST_SPAN = 0.03
 
 
-class TextureFeaturizer(TransformerMixin, BaseEstimator):
+class TextureFeaturizer(TransformerMixin, Estimator):
     """Stain densities, textures and nuclei of each patch, by scikit-image; no weights.
 
     Meant for work offline and as a baseline. A patch's features depend on that patch alone.

@@ -6,14 +6,14 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from ..data import check_images, reading_order
 from ..exceptions import InputError
 from ..utils import computed_ahead, unchanged_on_error
+from ..utils._sklearn import Estimator, check_is_fitted
 from ..utils._torch import PRECISIONS, draw_seed, resolve_device
 from ._backbone import POOLINGS, Backbone, check_pooling
 from ._cache import CACHE_CONSTRAINT, check_cache, features_once
@@ -24,7 +24,7 @@ from ._trainable import TrainableMixin
 from ._training_patches import TrainingPatches
 
 
-class TimmFeaturizer(TrainableMixin, NetworkMixin, TransformerMixin, BaseEstimator):
+class TimmFeaturizer(TrainableMixin, NetworkMixin, TransformerMixin, Estimator):
     """Features of each patch by a network of timm, before its classifier.
 
     The network is frozen, or, with ``trainable=True``, trained together with the method whose

@@ -144,7 +144,7 @@ def read_metadata(path):
                 config["input_size"] = _three([3, *size, *size][:3] if len(size) < 3 else size)
         key = "model_args"
         model_args.update(json.loads(metadata.get(key, "{}")))
-    except ValueError as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InputError(
             f"the metadata of {str(path)!r} says {key}={metadata[key]!r}, which is not understood "
             "('0.5,0.5,0.5' for mean and std, '224' for input, JSON for model_args)."

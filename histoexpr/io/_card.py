@@ -6,8 +6,9 @@ import re
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator
 
-from ..exceptions import InputError
+from ..exceptions import InputError, InputTypeError
 from ..preprocessing._target_mixin import _versions
 from ._describe import describe, final_step
 
@@ -43,7 +44,11 @@ def card(model, scores=None, *, measure="Pearson correlation within a section", 
     ------
     ValueError
         If `scores` are of other genes than the model's, or no table of numbers.
+    TypeError
+        If `model` is not an estimator.
     """
+    if not isinstance(model, BaseEstimator):
+        raise InputTypeError(f"model must be an estimator; got {type(model).__name__}.")
     told, final = describe(model), final_step(model)
     document = inspect.getdoc(type(final)) or ""
     summary = document.partition("\n\n")[0].replace("\n", " ")

@@ -1,7 +1,7 @@
 """Fitted models on disk."""
 
 import warnings
-from pathlib import Path
+from numbers import Real
 
 import joblib
 from safetensors import numpy as safetensors
@@ -16,6 +16,7 @@ from ..exceptions import (
 )
 from ..preprocessing._target_mixin import _versions
 from ..utils import written_aside
+from ..utils._files import check_path
 from . import _archive
 from ._archive import ARRAYS, CARD, STRUCTURE
 from ._card import card as describe_on_card
@@ -64,7 +65,7 @@ def save(model, path, *, card=None):
     ``structure.json`` and ``arrays.safetensors``. The same model gives the same bytes. Weights
     of a frozen backbone are in the file if the featurizer says ``store_weights_in_pickle=True``.
     """
-    path = Path(path)
+    path = check_path(path)
     if not isinstance(model, BaseEstimator):
         raise InputTypeError(f"model must be an estimator; got {type(model).__name__}.")
     if not isinstance(card, (str, type(None))):
@@ -128,7 +129,9 @@ def load(path, *, trusted=(), allow_pickle=False, max_bytes=2**34):
     UserWarning
         If the file was written by other versions of histoexpr, scikit-learn or timm.
     """
-    path = Path(path)
+    path = check_path(path)
+    if not isinstance(max_bytes, Real) or not max_bytes >= 0:  # NaN is no limit
+        raise InputError(f"max_bytes must be a number of at least 0; got {max_bytes!r}.")
     known = Known(_check_classes(trusted))
     if not path.is_file():
         raise MissingFileError(f"no model file at {str(path)!r}; histoexpr.save writes one.")

@@ -6,9 +6,8 @@ from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval
-from sklearn.utils.validation import check_is_fitted
 
 from .. import _keys
 from .._featurized import FeaturizerMixin
@@ -21,6 +20,7 @@ from ..data import (
     carried,
     check_same_spots,
     completed,
+    in_section_order,
     unpack_target,
 )
 from ..exceptions import InputError
@@ -29,6 +29,7 @@ from ..io import SavableMixin
 from ..preprocessing import ExpressionTargetMixin
 from ..training import Trainer, check_trainer
 from ..utils import shared_docs, unchanged_on_error
+from ..utils._sklearn import Estimator, check_is_fitted
 from ..utils._torch import draw_seed
 from ._combination import KNOWN, NEW, RANKS, SEARCHES, Combination, predict_mean
 from ._members import Members
@@ -39,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 @shared_docs
 class ContrastiveEnsemble(
-    SavableMixin, FeaturizerMixin, ExpressionTargetMixin, RegressorMixin, BaseEstimator
+    SavableMixin, FeaturizerMixin, ExpressionTargetMixin, RegressorMixin, Estimator
 ):
     """Contrastive retrieval heads averaged with a linear head, with calibrated uncertainty.
 
@@ -181,7 +182,8 @@ class ContrastiveEnsemble(
             X = self._check_X(X, reset=True)
             target = unpack_target(y)
             check_same_spots(X, target)
-            target, matrix = self._fit_target(completed(target, X), self.expression)
+            X, target, _ = in_section_order(X, completed(target, X))
+            target, matrix = self._fit_target(target, self.expression)
             _check_places(X, target)
             if target.section is None:  # patients differ in level, as sections do
                 target = replace(target, section=target.patient)

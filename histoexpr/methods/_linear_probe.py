@@ -3,29 +3,29 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin, _fit_context
 from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import make_scorer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import HasMethods, Interval
-from sklearn.utils.validation import check_is_fitted
 
 from .. import _keys
 from .._featurized import FeaturizerMixin
 from .._folds import training_folds
-from ..data import carried, check_same_spots, completed, unpack_target
+from ..data import carried, check_same_spots, completed, in_section_order, unpack_target
 from ..io import SavableMixin
 from ..metrics import pearson_per_gene
 from ..preprocessing import ExpressionTargetMixin
 from ..utils import shared_docs, unchanged_on_error
+from ..utils._sklearn import Estimator, check_is_fitted
 from ..utils._torch import draw_seed
 
 
 @shared_docs
 class LinearProbe(
-    SavableMixin, FeaturizerMixin, ExpressionTargetMixin, RegressorMixin, BaseEstimator
+    SavableMixin, FeaturizerMixin, ExpressionTargetMixin, RegressorMixin, Estimator
 ):
     """Ridge regression on principal components, its penalty chosen inside the training spots.
 
@@ -131,7 +131,8 @@ class LinearProbe(
             X = self._check_X(X, reset=True)
             target = unpack_target(y)
             check_same_spots(X, target)
-            target, matrix = self._fit_target(completed(target, X), self.expression)
+            X, target, _ = in_section_order(X, completed(target, X))
+            target, matrix = self._fit_target(target, self.expression)
             seed = draw_seed(self.random_state)
             features = np.asarray(self._fit_features(X, seed))
             most = min(self.n_components, len(features) - 1, features.shape[1])

@@ -3,13 +3,13 @@
 from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from ..base import BaseExpressionRegressor, DecoderMixin, RetrievalMixin
 from ..nn import FeatureSpace, RegressionHead
 from ..retrieval import SpotRetriever
 from ..training import Trainer
 from ..utils import shared_docs
+from ..utils._sklearn import check_is_fitted
 
 
 @shared_docs

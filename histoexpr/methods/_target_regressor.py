@@ -1,26 +1,20 @@
 """Any multi-output regressor of scikit-learn on an AnnData target: the baselines."""
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    MetaEstimatorMixin,
-    RegressorMixin,
-    _fit_context,
-    clone,
-)
+from sklearn.base import MetaEstimatorMixin, RegressorMixin, _fit_context, clone
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
-from sklearn.utils.validation import check_is_fitted
 
 from ..data import check_same_spots, completed, unpack_target
 from ..exceptions import InputError
 from ..io import SavableMixin
 from ..preprocessing import ExpressionTargetMixin
 from ..utils import name_some, unchanged_on_error
+from ..utils._sklearn import Estimator, check_is_fitted
 
 
 class ExpressionTargetRegressor(
-    SavableMixin, ExpressionTargetMixin, MetaEstimatorMixin, RegressorMixin, BaseEstimator
+    SavableMixin, ExpressionTargetMixin, MetaEstimatorMixin, RegressorMixin, Estimator
 ):
     """Let a regressor of scikit-learn take an AnnData as its target.
 

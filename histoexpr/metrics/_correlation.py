@@ -3,9 +3,9 @@
 import logging
 
 import numpy as np
-from sklearn.utils import check_array
 
 from ..exceptions import InputError
+from ..utils._sklearn import check_array
 from ._sections import by_section, check_section
 
 logger = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ import scipy.sparse
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
 from .. import _keys
 from ..exceptions import InputError
+from ..utils._sklearn import check_array, validate_params
 from ._sections import split_rows
 
 
@@ -67,6 +67,7 @@ def domain_agreement(
     obs, values = {}, predicted
     if hasattr(predicted, "var_names"):
         obs, values = predicted.obs, predicted.X
+        values = values.to_memory() if hasattr(values, "to_memory") else values  # backed
     values = values.toarray() if scipy.sparse.issparse(values) else values
     values = check_array(values, dtype=np.float64, input_name="predicted")
     if labels is None:

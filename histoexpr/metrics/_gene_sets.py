@@ -6,12 +6,13 @@ from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
 from ..data import unpack_target
 from ..exceptions import InputError
 from ..preprocessing import ExpressionTransformer
 from ..utils import name_some
+from ..utils._sklearn import validate_params
 from ..utils._validation import as_array
 
 logger = logging.getLogger(__name__)

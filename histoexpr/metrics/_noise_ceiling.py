@@ -6,12 +6,12 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 import scipy.sparse
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
 from ..data import unpack_target
 from ..exceptions import InputError
 from ..preprocessing import check_expression
+from ..utils._sklearn import check_random_state, validate_params
 from ._correlation import pearson_per_section
 from ._sections import check_section
 

@@ -3,11 +3,11 @@
 import numpy as np
 import scipy.sparse
 from scipy.spatial import cKDTree
-from sklearn.utils import check_array
 
 from .. import _keys
 from ..data._patch_checks import check_reach
 from ..exceptions import InputError
+from ..utils._sklearn import check_array
 from ._correlation import _check_pair, _is_constant
 from ._sections import by_section
 

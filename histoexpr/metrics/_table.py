@@ -1,8 +1,9 @@
 """Scores as a table, sections by genes."""
 
-from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils._param_validation import StrOptions
 
 from .. import _keys
+from ..utils._sklearn import validate_params
 from ._correlation import _check_pair, pearson_per_gene
 from ._errors import mae_per_gene, rmse_per_gene
 from ._sections import by_section

@@ -205,12 +205,14 @@ def shuffle_spots(adata, within_sections, seed):
     AnnData of shape (n_spots, n_genes)
         A copy; names, sections and places stay where they are.
     """
-    section = unpack_target(adata).section if within_sections else None
-    groups = np.zeros(adata.n_obs) if section is None else section
+    section = unpack_target(adata).section
+    section = np.zeros(adata.n_obs) if section is None else section
+    by_name = np.argsort(section, kind="stable")  # in whichever order sections come
+    groups = section if within_sections else np.zeros(adata.n_obs)
     order = np.arange(adata.n_obs)
     generator = np.random.default_rng(seed)
     for name in np.unique(groups):
-        rows = np.flatnonzero(groups == name)
+        rows = by_name[groups[by_name] == name]
         order[rows] = generator.permutation(rows)
     shuffled = adata.copy()
     shuffled.X = shuffled.X[order]

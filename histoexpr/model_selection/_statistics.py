@@ -7,11 +7,12 @@ from numbers import Integral, Real
 import numpy as np
 import pandas as pd
 from scipy import stats
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from .. import _keys
 from ..exceptions import InputError
 from ..utils import name_some
+from ..utils._sklearn import validate_params
 from ..utils._tables import check_columns
 from ._names import check_known
 

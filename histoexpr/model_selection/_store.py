@@ -1,5 +1,6 @@
 """Finished fits on disk, so that a benchmark that was stopped goes on where it was."""
 
+import contextlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -8,8 +9,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..exceptions import MissingFileError
 from ..utils import written_aside
 from ..utils._h5ad import write_h5ad
+from ..utils._hdf5 import opened_h5
+from ..utils._reading import read_json, reading
+
+
+@contextlib.contextmanager
+def _damaged_is_said(path):
+    with reading(repr(str(path)), "is damaged: remove it, and it is computed again"):
+        try:
+            yield
+        except FileNotFoundError as error:  # which is no damage
+            raise MissingFileError(f"{str(path)!r} was removed while it was read.") from error
 
 
 @dataclass(frozen=True)
@@ -40,12 +53,15 @@ class Store:
         """
         if not self.has(key, with_predictions):
             return None
-        entry = json.loads(self._fit(key).read_text())
-        entry["scores"] = pd.DataFrame(entry["scores"])
+        with _damaged_is_said(self._fit(key)):
+            entry = read_json(self._fit(key))
+            entry["scores"] = pd.DataFrame(entry["scores"])
         if with_predictions:
             import anndata
 
-            entry["predictions"] = anndata.read_h5ad(self._predictions(key))
+            with _damaged_is_said(self._predictions(key)):
+                with opened_h5(self._predictions(key)):
+                    entry["predictions"] = anndata.read_h5ad(self._predictions(key))
         return entry
 
     def has(self, key, with_predictions):
@@ -90,7 +106,8 @@ class Store:
             features = compute()
             with written_aside(path) as aside:
                 np.save(aside, features)
-        return np.load(path, mmap_mode="r")
+        with _damaged_is_said(path):
+            return np.load(path, mmap_mode="r")
 
     def write_settings(self, protocol, settings):
         """Keep the settings of a run in words."""

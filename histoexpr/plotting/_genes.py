@@ -43,8 +43,8 @@ def plot_genes(
     Raises
     ------
     ValueError
-        If a gene is missing, an AnnData has no spatial coordinates, ``axes`` has another
-        shape, or a difference is asked of other than two AnnData of the same spots.
+        If a gene is missing or named twice, an AnnData has no spatial coordinates, ``axes`` has
+        another shape, or a difference is asked of other than two AnnData of the same spots.
     ImportError
         Without matplotlib.
 
@@ -69,6 +69,12 @@ def plot_genes(
         missing = [gene for gene in genes if gene not in adata.var_names]
         if missing:
             raise InputError(f"the adata {name!r} lacks the genes {name_some(missing)}.")
+        several = [gene for gene in genes if (adata.var_names == gene).sum() > 1]
+        if several:
+            raise InputError(
+                f"the adata {name!r} names the genes {name_some(several)} more than once: a gene "
+                "must have one column. Call adata.var_names_make_unique()."
+            )
         if _keys.SPATIAL not in adata.obsm:
             raise InputError(
                 f"the adata {name!r} has no obsm[{_keys.SPATIAL!r}]: pixel coordinates of the "
@@ -98,7 +104,10 @@ def _spatial(adata):
 
 
 def _values(adata, genes):
-    return adata[:, genes].to_df().to_numpy(np.float64)
+    if adata.isbacked and adata.is_view:  # anndata makes no view of such a view
+        adata = adata.to_memory()
+    columns = [adata.var_names.get_loc(gene) for gene in genes]  # others may have one name
+    return adata[:, columns].to_df().to_numpy(np.float64)
 
 
 def _difference(rows):
@@ -155,4 +164,4 @@ def _pitch(spatial):
     if len(spatial) < 2:
         return 1.0
     distances, _ = cKDTree(spatial).query(spatial, k=2)
-    return float(np.median(distances[:, 1]))
+    return float(np.median(distances[:, 1])) or 1.0  # spots on top of each other

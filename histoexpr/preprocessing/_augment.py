@@ -3,18 +3,18 @@
 from numbers import Real
 
 import torch
-from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from torch.nn import functional as F
 
 from ..exceptions import InputError
+from ..utils._sklearn import Estimator
 from ..utils._torch import sent
 
 LUMA = (0.2989, 0.587, 0.114)  # grey of red, green, blue, as in torchvision (ITU-R BT.601)
 BRIGHTNESS, CONTRAST, SATURATION = range(3)
 
 
-class PatchAugment(BaseEstimator):
+class PatchAugment(Estimator):
     """Jitter the colours of patches, flip and rotate them, each by a draw of its own.
 
     Parameters

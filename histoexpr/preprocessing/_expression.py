@@ -3,13 +3,12 @@
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context, clone
-from sklearn.utils import check_array
+from sklearn.base import TransformerMixin, _fit_context, clone
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from ..data import unpack_target
 from ..exceptions import InputError, InputTypeError
+from ..utils._sklearn import Estimator, check_array, check_is_fitted
 from ..utils._torch import threads_kept
 from ..utils._validation import as_array
 from ._counts import check_values, dense_columns, row_sums, scale_rows, section_rows
@@ -18,7 +17,7 @@ from ._genes import RULES, check_names, choose_genes, find_columns
 
 # auto_wrap_output_keys=None: sklearn.set_config(transform_output="pandas") must not turn the
 # target that a method trains on into a DataFrame.
-class ExpressionTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
+class ExpressionTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=None):
     """Choose genes, normalise their counts and take the log.
 
     What is learnt in ``fit`` is the choice of genes only, so it must see training spots only;

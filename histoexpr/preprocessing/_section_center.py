@@ -3,16 +3,16 @@
 from numbers import Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import _keys
 from ..data import SpotFeatures, carried
 from ..data._slide_parts import section_sum
+from ..utils._sklearn import Estimator, check_is_fitted, validate_data
 
 
-class SectionCenterer(TransformerMixin, BaseEstimator):
+class SectionCenterer(TransformerMixin, Estimator):
     """Subtract from features the mean over their section.
 
     A stain shifts the features of all spots of a section alike; a regressor trained on one

@@ -5,14 +5,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from PIL import Image, ImageFilter
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.utils import check_random_state
+from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from .. import _keys
 from ..data import SpotPatches, check_images
 from ..exceptions import InputError
+from ..utils._sklearn import Estimator, check_is_fitted, check_random_state
 from ._stain_math import METHODS, MIN_TISSUE, find_tissue, find_white, recolour, to_light
 
 LATTICE, TILE = 64, 4  # an image is measured on 64 x 64 squares of 4 x 4 px
@@ -20,7 +19,7 @@ NODES = 33  # of the colour table, in each channel
 PATCH = "patch"
 
 
-class StainNormalizer(TransformerMixin, BaseEstimator):
+class StainNormalizer(TransformerMixin, Estimator):
     """Bring images of different stain and scanner to the colours of the training images.
 
     What a stain looks like is measured on each section image as a whole: then a section keeps its

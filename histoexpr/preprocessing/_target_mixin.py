@@ -4,13 +4,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 from sklearn.metrics import r2_score
-from sklearn.utils import check_array
 
 from .. import _keys
 from .._version import __version__
 from ..data import carried, check_same_spots, unpack_target
 from ..exceptions import InputError, InputTypeError
 from ..utils import name_some
+from ..utils._sklearn import check_array
 from ._expression import check_expression
 
 

@@ -6,12 +6,14 @@ from numbers import Integral
 from pathlib import Path
 
 import pandas as pd
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
 from .. import _keys
 from .._version import __version__
 from ..exceptions import InputError, MissingFileError
 from ..utils import import_optional, name_some, written_aside
+from ..utils._reading import read_parquet
+from ..utils._sklearn import validate_params
 from ..utils._tables import check_columns
 from ._blocks import Section, numbered
 from ._drawn import drawn_sections
@@ -144,7 +146,9 @@ def write_report(
 def _check_results(results):
     """The results as a DataFrame of one protocol."""
     if isinstance(results, (str, os.PathLike)):
-        results = _read_parquet(Path(results))
+        if not os.path.isfile(results):
+            raise MissingFileError(f"There are no results at {str(results)!r}.")
+        results = read_parquet(results)
     check_columns(results, "results of a benchmark", _NAMES, _NUMBERS)
     protocols = results["protocol"].unique()
     if len(protocols) != 1:
@@ -153,15 +157,6 @@ def _check_results(results):
             f"{name_some(protocols) or 'no rows'}. Write one for each."
         )
     return results
-
-
-def _read_parquet(path):
-    if not path.is_file():
-        raise MissingFileError(f"There are no results at {str(path)!r}.")
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's errors are both
-        raise InputError(f"{str(path)!r} cannot be read; is it cut short? ({error})") from error
 
 
 def _render(**parts):

@@ -7,6 +7,9 @@ import numpy as np
 METRICS = {"cosine": True, "inner_product": True, "l2": False}
 
 _SPOTS = 65536  # spots compared at a time where there is no index of them
+_SPARE = 16  # spots on both sides of the last neighbour that may be as near
+_ROUNDING = 6e-8  # of float32; in a product of vectors, times the root of their length
+_EXACT = 256  # queries compared in float64 at a time
 
 
 class FlatIndex:
@@ -25,7 +28,10 @@ class FlatIndex:
         self.metric = metric
         kind = faiss.IndexFlatIP if METRICS[metric] else faiss.IndexFlatL2
         self._index = kind(embeddings.shape[1])
-        self._index.add(searched(embeddings, metric))
+        spots = searched(embeddings, metric)
+        self._index.add(spots)
+        self._longest = lengths(spots).max()
+        self._unsure = _ROUNDING * embeddings.shape[1] ** 0.5
 
     def search(self, queries, k):
         """The k nearest spots of each query, nearest first.
@@ -41,8 +47,30 @@ class FlatIndex:
             As `SpotRetriever.kneighbors` has them.
         neighbors : ndarray of shape (n_queries, k), dtype int64
         """
-        scores, neighbors = self._index.search(searched(queries, self.metric), k)
-        return as_distances(scores, self.metric), neighbors
+        queries = searched(queries, self.metric)
+        scores, neighbors = self._index.search(queries, min(k + _SPARE, self._index.ntotal))
+        if k < self._index.ntotal:
+            self._settle(queries, scores, neighbors, k)
+        return as_distances(scores[:, :k], self.metric), neighbors[:, :k]
+
+    def _settle(self, queries, scores, neighbors, k):
+        """Choose the last neighbours in place, exactly, where rounding could decide who they are.
+
+        Products of matrices in float32 differ in their last digits with what else is asked.
+        """
+        similar = METRICS[self.metric]
+        sizes = lengths(queries)
+        off = sizes * self._longest if similar else (sizes + self._longest) ** 2
+        unsure = np.flatnonzero(np.abs(scores[:, k] - scores[:, k - 1]) <= self._unsure * off)
+        last = slice(max(0, k - _SPARE), None)
+        for start in range(0, len(unsure), _EXACT):
+            rows = unsure[start : start + _EXACT]
+            found = neighbors[rows, last]
+            spots = self._index.reconstruct_batch(found.ravel()).reshape(*found.shape, -1)
+            spots, own = spots.astype(np.float64), queries[rows, None].astype(np.float64)
+            exact = -(spots * own).sum(axis=2) if similar else ((spots - own) ** 2).sum(axis=2)
+            order = np.lexsort((found, exact))
+            neighbors[rows, last] = np.take_along_axis(found, order, axis=1)
 
 
 def searched(vectors, metric):

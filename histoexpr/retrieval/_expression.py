@@ -2,9 +2,9 @@
 
 import numpy as np
 import scipy.sparse
-from sklearn.utils import check_array
 
 from .._types import SpotTarget
+from ..utils._sklearn import check_array
 
 
 def as_target(y):

@@ -1,17 +1,16 @@
 """Search over training spots, and expression from what is found."""
 
-import operator
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..data import check_same_spots
 from ..exceptions import InputError
 from ..preprocessing import ExpressionTargetMixin
 from ..utils import unchanged_on_error
+from ..utils._sklearn import Estimator, check_is_fitted, validate_data
 from ._exact import METRICS
 from ._expression import as_target, keep
 from ._index import N_QUERIES, ApproximateIndex, build_index, check_index, spread
@@ -29,7 +28,7 @@ _BLOCK = 4096  # queries searched at a time: bounds memory, large enough for FAI
 _PROPOSED = 2**22  # spots that an index may propose at a time, for all queries of a block
 
 
-class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
+class SpotRetriever(ExpressionTargetMixin, RegressorMixin, Estimator):
     """Predicts expression as the weighted mean over the nearest training spots, by FAISS.
 
     It serves the methods of this library as ``retriever=``, with the embeddings they learn,
@@ -256,16 +255,17 @@ class SpotRetriever(ExpressionTargetMixin, RegressorMixin, BaseEstimator):
     def _resolve_n_neighbors(self, n_spots, n_neighbors):
         if n_neighbors is None:
             return min(self._defaults["n_neighbors"], n_spots)
-        n_neighbors = operator.index(n_neighbors)
-        if n_neighbors < 1:
-            raise InputError(f"n_neighbors={n_neighbors} must be at least 1.")
+        if not isinstance(n_neighbors, Integral) or n_neighbors < 1:
+            raise InputError(
+                f"n_neighbors must be a whole number of spots, at least 1; got {n_neighbors!r}."
+            )
         if n_neighbors > n_spots:
             # FAISS would fill the rest with index -1, without a word.
             raise InputError(
                 f"n_neighbors={n_neighbors} is larger than the number of training spots, "
                 f"{n_spots}; choose at most {n_spots}, or None to clip the paper's value."
             )
-        return n_neighbors
+        return int(n_neighbors)
 
     def _check_queries(self, X):
         check_is_fitted(self)

@@ -9,6 +9,7 @@ from joblib.hashing import NumpyHasher
 
 from ..exceptions import FileError
 from ..utils import written_aside
+from ..utils._reading import reading
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,9 @@ class Blocks:
 
     def _prepare_folder(self):
         key, key_file = self._key, self._folder / _KEY_FILE
-        if self._folder.exists() and (not key_file.exists() or key_file.read_text() != key):
+        if self._folder.exists() and not (
+            key_file.is_file() and key_file.read_bytes() == key.encode()
+        ):
             logger.info("%s holds blocks of another prediction; starting over", self._folder)
             shutil.rmtree(self._folder)
         if not self._folder.exists():
@@ -102,7 +105,9 @@ class Blocks:
         """A block: (n_rows of it, n_columns), float32."""
         if self._folder is None:
             return self._in_memory[number]
-        return np.load(self._path(number), mmap_mode="r")
+        path = self._path(number)
+        with reading(repr(str(path)), "is damaged: remove it, and it is predicted again"):
+            return np.load(path, mmap_mode="r")
 
     def _path(self, number):
         return self._folder / f"{number:06d}.npy"

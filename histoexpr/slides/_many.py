@@ -1,15 +1,17 @@
 """Many slides, one after the other or several at a time."""
 
 import logging
+import os
 from collections import Counter
-from pathlib import Path
+from collections.abc import Iterable
 
 from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 
-from ..exceptions import FileError, InputError, MissingFileError
+from ..exceptions import FileError, InputError, InputTypeError, MissingFileError
 from ..utils import check_n_jobs, name_some
 from ..utils._dask import surviving, within_task
+from ..utils._files import as_path
 from ._model import SlideModel
 from ._predict import predict_slide
 from ._write import SUFFIXES
@@ -74,7 +76,9 @@ def predict_slides(model, slides, out, *, suffix=".h5ad", n_jobs=None, on_done=N
     TypeError
         If n_jobs is no whole number.
     """
-    slides, out = [Path(slide) for slide in slides], Path(out)
+    if isinstance(slides, (str, os.PathLike)) or not isinstance(slides, Iterable):
+        raise InputTypeError(f"slides must be a list of files; got {slides!r}.")
+    slides, out = [as_path(slide) for slide in slides], as_path(out)
     if suffix not in SUFFIXES:
         raise InputError(f"suffix must be one of {SUFFIXES}; got {suffix!r}.")
     repeated = [name for name, n in Counter(slide.stem for slide in slides).items() if n > 1]

@@ -4,17 +4,22 @@ import os
 import re
 from pathlib import Path
 
+import anndata
 import numpy as np
-from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils._param_validation import StrOptions
 
 from .. import _keys
-from ..exceptions import InputError
+from ..exceptions import InputError, InputTypeError, MissingFileError
 from ..plotting import plot_genes
 from ..utils import name_some, written_aside
+from ..utils._hdf5 import opened_h5
+from ..utils._reading import check_decoded, reading
+from ..utils._sklearn import validate_params
 
 _PIXEL = 0.5  # of an OME-TIFF, in pitches
 _REACH = 0.75  # from a spot, in pitches: neighbours on a square grid meet at 0.71
 _DPI = 200
+_NOT_OURS = "must be what predict_slide gave; is it cut short?"
 
 
 @validate_params(
@@ -55,7 +60,18 @@ def write_gene_maps(predicted, folder, genes=None, *, kind="png"):
     ImportError
         Without matplotlib, for "png".
     """
-    adata = _read(predicted)
+    if isinstance(predicted, (str, os.PathLike)):
+        adata = _read(predicted)
+        try:
+            return write_gene_maps(adata, folder, genes, kind=kind)
+        finally:
+            adata.file.close()
+    adata = predicted
+    if not isinstance(adata, anndata.AnnData):
+        raise InputTypeError(
+            "predicted must be what predict_slide gave, or its file; got "
+            f"{type(adata).__name__}."
+        )
     if _keys.SPATIAL not in adata.uns or _keys.UNS not in adata.uns:
         raise InputError("predicted must be what predict_slide gave: it lacks the thumbnail.")
     genes = list(adata.var_names if genes is None else np.asarray(genes).astype(str))
@@ -63,17 +79,18 @@ def write_gene_maps(predicted, folder, genes=None, *, kind="png"):
     if missing or not genes:
         raise InputError(f"genes must be some of those predicted; {name_some(missing)} are not.")
     draw = _write_png if kind == "png" else _write_ome
-    return draw(adata, Path(folder), genes)
+    with reading("predicted", _NOT_OURS):
+        return draw(adata, Path(folder), genes)
 
 
 def _read(predicted):
-    if not isinstance(predicted, (str, os.PathLike)):
-        return predicted
-    import anndata
-
-    if Path(predicted).suffix == ".zarr":
-        return anndata.read_zarr(predicted)
-    return anndata.read_h5ad(predicted, backed="r")  # genes are read one by one
+    if not Path(predicted).exists():
+        raise MissingFileError(f"There are no predictions at {str(predicted)!r}.")
+    with reading(repr(str(predicted)), _NOT_OURS):
+        if Path(predicted).suffix == ".zarr":
+            return anndata.read_zarr(predicted)
+        with opened_h5(predicted):
+            return anndata.read_h5ad(predicted, backed="r")  # genes are read one by one
 
 
 def _write_png(adata, folder, genes):
@@ -106,6 +123,7 @@ def _write_ome(adata, folder, genes):
     scale = picture["scalefactors"]["tissue_hires_scalef"]
     height_width = np.array(picture["images"]["hires"].shape[:2]) / scale * made["mpp"]
     height, width = (max(1, int(np.ceil(side / pixel_um))) for side in height_width)
+    check_decoded(8 * 8 * height * width, f"a map of {width} x {height} px")
     y, x = (np.mgrid[:height, :width].reshape(2, -1) + 0.5) * pixel_um
     spots = cKDTree(np.asarray(adata.obsm[_keys.SPATIAL]) * made["mpp"])
     reach = _REACH * made["pitch_um"]

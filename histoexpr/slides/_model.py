@@ -5,13 +5,13 @@ import warnings
 import numpy as np
 from scipy.spatial import cKDTree
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
 
 from .._inside import find_featurizer
 from ..data import split_sections
 from ..exceptions import InputTypeError
 from ..featurizers import TrainingPatches
 from ..featurizers._training_patches import FAR_COLOUR
+from ..utils._sklearn import check_is_fitted
 from ._inside import centres_sections, reach
 
 _RIM = 1.0  # pixels: neighbours at the very edge of the reach are not lost to rounding

@@ -7,13 +7,14 @@ from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from .. import _keys
 from ..data import SpotPatches, open_slide
 from ..data._slides import unknown_mpp
 from ..exceptions import FileError, InputError
 from ..utils import name_some
+from ..utils._sklearn import validate_params
 from ._ahead import ReadAhead
 from ._blocks import Blocks, key_of
 from ._grid import GRIDS, choose_grid, on_tissue, parse_um, spot_grid

@@ -4,7 +4,9 @@ import numpy as np
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
+from ..exceptions import InputError
 from ..preprocessing._stain_math import find_white, to_light
+from ..utils._validation import as_array
 
 # Saturation below which nothing is tissue, and above which all is: on a slide of glass alone, or of
 # tissue alone, Otsu's threshold cuts through the noise, or through the tissue.
@@ -38,6 +40,12 @@ def find_tissue(thumbnail):
     ----------
     .. [1] Otsu (1979), A threshold selection method from gray-level histograms.
     """
+    thumbnail = as_array(thumbnail, "thumbnail")
+    if thumbnail.ndim != 3 or thumbnail.shape[2] != 3 or thumbnail.dtype != np.uint8:
+        raise InputError(
+            "thumbnail must be of shape (height, width, 3) and dtype uint8; got "
+            f"{thumbnail.shape} of {thumbnail.dtype}."
+        )
     pixels = thumbnail.reshape(-1, 3)
     light = to_light(pixels, find_white(pixels)).reshape(thumbnail.shape)
     brightest = light.max(axis=2)

@@ -6,6 +6,7 @@ import copy
 import torch
 
 from ..utils import written_aside
+from ..utils._reading import reading
 from ._optimizers import learning_rate, make_optimizer
 
 
@@ -107,13 +108,14 @@ class Run:
 
     def load(self, path):
         """Take the state of a checkpoint over. Call it inside ``isolated_seed``."""
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        self.module.load_state_dict(state["module"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["batches"])
-        torch.set_rng_state(state["dropout"])
-        if state["dropout_cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["dropout_cuda"])
-        self.history = state["history"]
-        self.best_epoch = state["best_epoch"]
-        self.best_weights = state["best_weights"]
+        with reading(repr(str(path)), "is no whole checkpoint: remove it, to train from the start"):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            self.module.load_state_dict(state["module"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.generator.set_state(state["batches"])
+            torch.set_rng_state(state["dropout"])
+            if state["dropout_cuda"] and torch.cuda.is_available():
+                torch.cuda.set_rng_state_all(state["dropout_cuda"])
+            self.history = state["history"]
+            self.best_epoch = state["best_epoch"]
+            self.best_weights = state["best_weights"]

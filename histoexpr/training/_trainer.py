@@ -9,7 +9,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.model_selection import GroupShuffleSplit
 from sklearn.utils._param_validation import Interval, StrOptions
 from tqdm.auto import tqdm
@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from .. import _keys
 from ..exceptions import DivergenceError, InputError, InputTypeError
 from ..utils import fill_unset
+from ..utils._sklearn import Estimator
 from ..utils._torch import PRECISIONS, autocast, draw_seed, isolated_seed, resolve_device
 from ._batches import SectionBatches, SpotBatches
 from ._optimizers import OPTIMIZERS, SCHEDULES
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 _STEPS_A_LOOK = 50  # from one look at the loss to the next: a GPU is waited for
 
 
-class Trainer(BaseEstimator):
+class Trainer(Estimator):
     """Trains a module on spots by gradient descent.
 
     A parameter left at None takes the value of the method's paper, or, when the trainer is

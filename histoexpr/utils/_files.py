@@ -7,7 +7,7 @@ import time
 import uuid
 from pathlib import Path
 
-from ..exceptions import FileError, HistoexprError
+from ..exceptions import FileError, HistoexprError, InputError, InputTypeError
 
 _ABANDONED = re.compile(r"\.[0-9a-f]{32}\..+")
 _ABANDONED_AFTER = 3600  # seconds in which a writer that lives has written again
@@ -36,8 +36,10 @@ def written_aside(path):
     ------
     OSError
         If it cannot be written, e.g. to a full disk; ``path`` is then as it was.
+    ValueError, TypeError
+        If ``path`` cannot name a file.
     """
-    path = Path(path)
+    path = check_path(path)
     aside = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,6 +59,24 @@ def written_aside(path):
     finally:
         with contextlib.suppress(OSError):  # of a folder that could not be made, for one
             aside.unlink(missing_ok=True)
+
+
+def as_path(path):
+    """A Path of what names a file or a folder; a TypeError where it names none."""
+    try:
+        return Path(path)
+    except TypeError as error:
+        raise InputTypeError(
+            f"a file or folder is named by a str or a Path; got {path!r}."
+        ) from error
+
+
+def check_path(path):
+    """A Path that names a file; a ValueError or TypeError where it cannot."""
+    path = as_path(path)
+    if not path.name or "\0" in str(path):
+        raise InputError(f"{str(path)!r} cannot name a file; give the name of one.")
+    return path
 
 
 def to_disk(path):

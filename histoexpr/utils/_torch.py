@@ -1,6 +1,8 @@
 """Device and precision choice, and seeds that leave the global generators alone."""
 
 import contextlib
+import os
+import threading
 
 import numpy as np
 import torch
@@ -120,9 +122,24 @@ def threads_kept():
             torch.set_num_threads(threads)
 
 
+# torch has one generator for all threads: two that train at once would draw each other's numbers.
+_drawing = threading.RLock()
+
+
+def _renew_lock():
+    global _drawing
+    _drawing = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # a lock held by another thread would stay held in the child
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 @contextlib.contextmanager
 def isolated_seed(seed, device="cpu"):
     """Run a block under its own torch seed; the global generators are as before afterwards.
+
+    Of several threads, one at a time runs such a block.
 
     Parameters
     ----------
@@ -132,7 +149,7 @@ def isolated_seed(seed, device="cpu"):
     """
     device = torch.device(device)
     cuda = [device.index or 0] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
+    with _drawing, torch.random.fork_rng(devices=cuda):
         torch.random.default_generator.manual_seed(seed)
         if cuda:
             with torch.cuda.device(cuda[0]):
@@ -154,7 +171,7 @@ def draw_seed(random_state):
     int
         In [0, 2**31).
     """
-    from sklearn.utils import check_random_state
+    from ._sklearn import check_random_state
 
     if random_state is None:
         random_state = int(np.random.SeedSequence().generate_state(1)[0])

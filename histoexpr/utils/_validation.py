@@ -9,7 +9,7 @@ from ..exceptions import InputError, InputTypeError
 
 def name_some(values, most=5):
     """Name the first few of many things, for a message: ``'A', 'B' and 7 more``."""
-    values = [repr(str(v)) for v in values]
+    values = [repr(str(v)[:200]) for v in values]
     shown = ", ".join(values[:most])
     return shown if len(values) <= most else f"{shown} and {len(values) - most} more"
 
@@ -83,11 +83,18 @@ def check_number(value, what, least=0.0, *, reached=False, unit=""):
     ValueError
         If it is anything else.
     """
-    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, Real) and not isinstance(value, bool) and _is_finite(value)
     if not number or value < least or (value == least and not reached):
         bound = "at least" if reached else "above"
         raise InputError(f"{what} must be {bound} {least:g} and finite{unit}; got {value!r}.")
     return float(value)
+
+
+def _is_finite(value):
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # 10**400
+        return False
 
 
 @contextlib.contextmanager

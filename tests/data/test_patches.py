@@ -364,15 +364,22 @@ def test_jpg_is_what_pillow_reads(tmp_path, picture):
         np.testing.assert_array_equal(X[0], np.asarray(image)[26:34, 16:24])
 
 
-def test_large_images_open_without_a_warning(tmp_path, picture, monkeypatch):
+def test_how_large_an_image_may_be_is_one_setting(tmp_path, picture, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow's, of 2400 px, is not asked
+    monkeypatch.setenv("HISTOEXPR_MAX_DECODED_GB", str(7200 / 2**30))
     Image.fromarray(picture).save(tmp_path / "s.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)  # 2400 are a warning, as in her2st
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        X = SpotPatches.from_images(tmp_path / "s.png", [[20, 30]], patch_size="8px", out_px=8)
-        assert X[0].shape == (8, 8, 3)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # beyond twice that it is an error
-    with pytest.raises(ValueError, match="raise PIL.Image.MAX_IMAGE_PIXELS"):
+    tifffile.imwrite(tmp_path / "s.tif", picture, photometric="rgb")
+    for path in (tmp_path / "s.png", tmp_path / "s.tif"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            X = SpotPatches.from_images(path, [[20, 30]], patch_size="8px", out_px=8)
+            assert X[0].shape == (8, 8, 3)
+        with monkeypatch.context() as lower:
+            lower.setenv("HISTOEXPR_MAX_DECODED_GB", str(7199 / 2**30))
+            with pytest.raises(ValueError, match="set the environment variable HISTOEXPR_MAX_DECO"):
+                SpotPatches.from_images(path, [[20, 30]])
+    monkeypatch.setenv("HISTOEXPR_MAX_DECODED_GB", "much")
+    with pytest.raises(ValueError, match="must be a number of GiB"):
         SpotPatches.from_images(tmp_path / "s.png", [[20, 30]])
 
 

@@ -261,7 +261,7 @@ def test_missing_and_broken_files(tmp_path, outs, drawn, image):
     with pytest.raises(FileNotFoundError, match="'S1'.*not complete.*gzipped"):
         load(outs, image)
     (outs / "spatial/scalefactors_json.json").write_text("{")
-    with pytest.raises(ValueError, match="not a table of scale factors"):
+    with pytest.raises(ValueError, match="is not a JSON object"):
         load(outs, image)
     (outs / "binned_outputs").mkdir()
     with pytest.raises(ValueError, match="use load_visium_hd"):

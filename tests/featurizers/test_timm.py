@@ -3,8 +3,6 @@
 import json
 import pickle
 import random
-import subprocess
-import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from processes import in_a_fresh_process
 from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 from sklearn.decomposition import PCA
@@ -397,19 +396,16 @@ def test_weights_can_travel_in_the_pickle(checkpoint, X):
     assert len(pickle.dumps(clone(model))) < 20_000
 
 
+def load_and_compare(path, n_threads):
+    torch.set_num_threads(n_threads)
+    model, X, features = joblib.load(path)
+    np.testing.assert_array_equal(model.transform(X), features)
+
+
 def test_a_fresh_process_gives_the_same_to_the_bit(tmp_path, X):
     model = random_resnet().set_params(random_state=None).fit(X)
     joblib.dump((model, X, model.transform(X)), tmp_path / "model.joblib")
-    code = (
-        "import joblib, sys, numpy as np\n"
-        "model, X, features = joblib.load(sys.argv[1])\n"
-        f"import torch; torch.set_num_threads({torch.get_num_threads()})\n"
-        "np.testing.assert_array_equal(model.transform(X), features)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "model.joblib"], stderr=subprocess.PIPE, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    in_a_fresh_process(load_and_compare, tmp_path / "model.joblib", torch.get_num_threads())
 
 
 def test_refusals(X):

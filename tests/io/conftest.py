@@ -2,21 +2,15 @@
 
 import numpy as np
 import pytest
-from small_models import of_features, of_images
+from small_models import data, of_features, of_images
 
-from histoexpr import SpotFeatures, SpotRetriever, TextureFeaturizer
+from histoexpr import SpotRetriever
 
 
 @pytest.fixture(scope="session")
 def small():
     """Images, features that know their spots, and counts of three small sections."""
-    from histoexpr.datasets import make_spatial_expression
-
-    images, adata = make_spatial_expression(
-        3, grid=(6, 6), mpp=2.0, out_px=32, n_genes=12, random_state=0
-    )
-    features = TextureFeaturizer().fit_transform(images)[:, :24]
-    return images, SpotFeatures.of(images, features), adata
+    return data()
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,16 @@
 
 import collections
 import random
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
 import torch
+from processes import in_a_fresh_process
 from safetensors import numpy as safetensors
 from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyRegressor
@@ -48,23 +48,19 @@ def test_predicts_the_same_to_the_bit(name, fitted, files, tmp_path):
     assert first.read_bytes() == again.read_bytes()
 
 
+def load_and_predict(folder, data, on_images):
+    images, features, _ = joblib.load(data)
+    paths = sorted(folder.glob("*.histoexpr"))
+    assert len(paths) == len(NAMES)
+    for path in paths:
+        predicted = histoexpr.load(path).predict(images if path.stem in on_images else features)
+        np.testing.assert_array_equal(predicted, np.load(path.with_suffix(".npy")), str(path))
+
+
 def test_a_fresh_process_predicts_the_same(files, small, tmp_path):
     """Featurizers are built again, in a process that knows nothing of the fit."""
-    import joblib
-
     joblib.dump(small, tmp_path / "data.joblib")
-    code = (
-        "import sys, joblib, numpy as np, histoexpr\n"
-        "from pathlib import Path\n"
-        "images, features, _ = joblib.load(sys.argv[2])\n"
-        "for path in sorted(Path(sys.argv[1]).glob('*.histoexpr')):\n"
-        "    X = images if path.stem in sys.argv[3:] else features\n"
-        "    predicted = histoexpr.load(path).predict(X)\n"
-        "    assert np.array_equal(predicted, np.load(path.with_suffix('.npy'))), path\n"
-    )
-    command = [sys.executable, "-c", code, files, tmp_path / "data.joblib", *of_images()]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    in_a_fresh_process(load_and_predict, files, tmp_path / "data.joblib", list(of_images()))
 
 
 def test_what_a_model_shares_it_shares_again(fitted, files):

@@ -198,7 +198,7 @@ def test_a_failing_method_loses_no_other(sampled, caplog, when):
     with caplog.at_level(logging.WARNING):
         table = benchmark(methods, *sampled, controls=False)
     failed = table[table["error"] != ""]
-    message = "RuntimeError: no B to learn from" if when == "fit" else "ValueError: .*NaN"
+    message = "RuntimeError: no B to learn from" if when == "fit" else "InputError: .*NaN"
     assert failed["error"].str.match(message).all()
     assert list(failed["section"]) == ["B1", "B2"] and list(failed["gene"]) == ["", ""]
     assert failed["pearson"].isna().all() and failed["seconds_fit"].isna().all()

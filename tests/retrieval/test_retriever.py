@@ -170,10 +170,24 @@ def test_the_callers_array_may_change_after_fit():
     np.testing.assert_array_equal(retriever.predict(Q), before)
 
 
-@pytest.mark.parametrize("k, error", [(0, ValueError), (-1, ValueError), ("3", TypeError)])
-def test_bad_numbers_of_neighbors_are_refused(k, error):
-    with pytest.raises(error):
+@pytest.mark.parametrize("k", [0, -1, "3", 1.5])
+def test_bad_numbers_of_neighbors_are_refused(k):
+    with pytest.raises(ValueError, match="n_neighbors must be a whole number"):
         SpotRetriever(5).fit(X, Y).kneighbors(Q, n_neighbors=k)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "inner_product", "l2"])
+def test_spots_that_are_as_near_do_not_depend_on_what_else_is_asked(metric):
+    rng = np.random.default_rng(0)
+    # So much alike that float32 barely tells them apart, and differently in products of matrices
+    # of other sizes.
+    spots, queries = (
+        (1 + 0.1 * rng.normal(size=(n, 64))).astype(np.float32) for n in (2000, 4000)
+    )
+    retriever = SpotRetriever(42, metric=metric).fit(spots, spots[:, :3])
+    whole = np.sort(retriever.kneighbors(queries)[1])
+    parts = [retriever.kneighbors(queries[i : i + 100])[1] for i in range(0, 4000, 100)]
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), whole)
 
 
 def test_numpy_integers_are_numbers_of_neighbors():

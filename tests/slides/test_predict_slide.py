@@ -4,14 +4,13 @@ import contextlib
 import os
 import resource
 import signal
-import subprocess
-import sys
 import time
 
 import anndata
 import numpy as np
 import pytest
 import scanpy
+from processes import forked
 from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import NotFittedError
@@ -29,6 +28,7 @@ from histoexpr import (
     STco,
     TextureFeaturizer,
     Trainer,
+    load,
     save,
 )
 from histoexpr.data import SpotPatches, open_slide
@@ -373,27 +373,27 @@ def test_blocks_of_another_model_are_not_taken(sections, model, slide, tmp_path,
     same(read(predict_slide(other, slide, out)), predict_slide(other, slide))
 
 
+def predict_slowly(model, slide, out):
+    predict = SlideModel.predict
+    SlideModel.predict = lambda *args: time.sleep(0.3) or predict(*args)
+    predict_slide(load(model), slide, out, block_size=3)
+
+
 def test_a_killed_process_is_taken_up_by_another(model, slide, tmp_path, counted):
     save(model, tmp_path / "model.histoexpr")
     predicted = predict_slide(model, slide, block_size=3)
     counted.clear()
     out = tmp_path / "out.h5ad"
-    code = (
-        "import sys, time, histoexpr\n"
-        "from histoexpr.slides._model import SlideModel\n"
-        "predict = SlideModel.predict\n"
-        "SlideModel.predict = lambda *args: time.sleep(0.3) or predict(*args)\n"
-        "model = histoexpr.load(sys.argv[1])\n"
-        "histoexpr.predict_slide(model, sys.argv[2], sys.argv[3], block_size=3)\n"
-    )
-    command = [sys.executable, "-c", code, tmp_path / "model.histoexpr", slide, out]
-    process = subprocess.Popen(command)
+    arguments = (tmp_path / "model.histoexpr", slide, out)
+    process = forked().Process(target=predict_slowly, args=arguments, daemon=True)
+    process.start()
     blocks = tmp_path / ".out.h5ad.blocks"
     while len(list(blocks.glob("[0-9]*.npy"))) < 2:
-        assert process.poll() is None
+        assert process.exitcode is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert not out.exists()
     predict_slide(model, slide, out, block_size=3)
     assert 0 < sum(counted) <= len(predicted) - 2 * 3

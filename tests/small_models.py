@@ -17,6 +17,7 @@ from histoexpr import (
     NeighborFeatures,
     PatchAugment,
     Reg2ST,
+    SpotFeatures,
     SpotRetriever,
     StainNormalizer,
     STco,
@@ -27,6 +28,17 @@ from histoexpr import (
 )
 
 QUICK = Trainer(max_epochs=1, lr=1e-3)
+
+
+def data():
+    """Images, features that know their spots, and counts of three small sections."""
+    from histoexpr.datasets import make_spatial_expression
+
+    images, adata = make_spatial_expression(
+        3, grid=(6, 6), mpp=2.0, out_px=32, n_genes=12, random_state=0
+    )
+    features = TextureFeaturizer().fit_transform(images)[:, :24]
+    return images, SpotFeatures.of(images, features), adata
 
 
 def timm(**settings):
