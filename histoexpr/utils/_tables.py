@@ -22,7 +22,7 @@ def check_columns(table, what, names=(), numbers=()):
     TypeError
         If it is no DataFrame.
     ValueError
-        If a column is not there, stands twice, or holds something else.
+        If a column is not there, any stands twice, or one holds something else.
     """
     import pandas as pd
 
@@ -34,8 +34,8 @@ def check_columns(table, what, names=(), numbers=()):
             f"{what} lack the columns {name_some(lacking)}; there are "
             f"{name_some(table.columns, most=20)}."
         )
-    twice = [name for name in (*names, *numbers) if (table.columns == name).sum() > 1]
-    if twice:
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
         raise InputError(f"{what} have more than one column {name_some(twice)}; keep one.")
     empty = [name for name in names if table[name].isna().any()]
     words = [name for name in numbers if not pd.api.types.is_numeric_dtype(table[name])]

@@ -1,23 +1,10 @@
 """A disk that is full: an error that says so, and the old file as it was."""
 
-import contextlib
-import resource
-
 import pytest
 
 import writers
+from faults import little_disk
 from histoexpr.exceptions import FileError
-
-
-@contextlib.contextmanager
-def little_disk(n_bytes):
-    """No file may grow beyond that: writing fails in the kernel, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def names(folder):

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import resource
 import signal
 import time
 
@@ -10,6 +9,7 @@ import anndata
 import numpy as np
 import pytest
 import scanpy
+from faults import little_disk
 from processes import forked
 from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -398,17 +398,6 @@ def test_a_killed_process_is_taken_up_by_another(model, slide, tmp_path, counted
     predict_slide(model, slide, out, block_size=3)
     assert 0 < sum(counted) <= len(predicted) - 2 * 3
     same(read(out), predicted)
-
-
-@contextlib.contextmanager
-def little_disk(n_bytes):
-    """No file can be written beyond so many bytes."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of file sizes are POSIX")

@@ -25,7 +25,7 @@ from histoexpr import (
 
 N_SPOTS, N_TRAINING = 100_000, 2000
 SECTION = 1000  # spots
-ROUNDS, WARM_UP = 12, 4
+ROUNDS, WARM_UP = 8, 3
 TOLERANCE = 1e-5
 
 
