@@ -4,7 +4,6 @@ import os
 import re
 from pathlib import Path
 
-import anndata
 import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
@@ -60,6 +59,8 @@ def write_gene_maps(predicted, folder, genes=None, *, kind="png"):
     ImportError
         Without matplotlib, for "png".
     """
+    import anndata  # which takes long, and is needed here only
+
     if isinstance(predicted, (str, os.PathLike)):
         adata = _read(predicted)
         try:
@@ -84,6 +85,8 @@ def write_gene_maps(predicted, folder, genes=None, *, kind="png"):
 
 
 def _read(predicted):
+    import anndata
+
     if not Path(predicted).exists():
         raise MissingFileError(f"There are no predictions at {str(predicted)!r}.")
     with reading(repr(str(predicted)), _NOT_OURS):
