@@ -15,7 +15,7 @@ _COMMON = {
     "database": None,
     "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 }
-settings.register_profile("ci", max_examples=25, derandomize=True, **_COMMON)
+settings.register_profile("ci", max_examples=15, derandomize=True, **_COMMON)
 settings.register_profile("fuzz", max_examples=100, **_COMMON)
 settings.load_profile("fuzz" if FUZZ_SECONDS else "ci")
 

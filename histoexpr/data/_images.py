@@ -128,7 +128,8 @@ class ArrayImage(SectionImage):
             return None
         rows = hash_each(self._pixels, np.arange(len(self._pixels)))
         content = f"array {self._pixels.shape} {digest(rows).hex()}"
-        self._content = content if frozen else None
+        if frozen:
+            self._content = content
         return content
 
     def __setstate__(self, state):
