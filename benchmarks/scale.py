@@ -11,7 +11,7 @@ not zero, and lies in a file that is mapped into memory. 200 neighbours by cosin
 at a time; searches take turns with exact ones of the same spots, the best of three counts.
 
 Prints a table of indexes and numbers of spots; with --full, "hnsw" and "ivf" of a million, too,
-which takes half an hour. The last line is JSON, of "ivf_pq" and a million spots:
+which takes four minutes more. The last line is JSON, of "ivf_pq" and a million spots:
 
     {"recall": share of the 200 nearest spots that it finds,
      "speedup_vs_flat": throughput over that of the exact search,
