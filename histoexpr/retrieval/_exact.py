@@ -61,7 +61,10 @@ class FlatIndex:
         similar = METRICS[self.metric]
         sizes = lengths(queries)
         off = sizes * self._longest if similar else (sizes + self._longest) ** 2
-        unsure = np.flatnonzero(np.abs(scores[:, k] - scores[:, k - 1]) <= self._unsure * off)
+        known = np.isfinite(scores).all(axis=1) & (neighbors >= 0).all(axis=1)  # no overflow
+        with np.errstate(over="ignore", invalid="ignore"):
+            near = np.abs(scores[:, k] - scores[:, k - 1]) <= self._unsure * off
+        unsure = np.flatnonzero(known & near)
         last = slice(max(0, k - _SPARE), None)
         for start in range(0, len(unsure), _EXACT):
             rows = unsure[start : start + _EXACT]

@@ -190,6 +190,16 @@ def test_spots_that_are_as_near_do_not_depend_on_what_else_is_asked(metric):
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), whole)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("metric", ["inner_product", "l2"])
+def test_overflow_is_refused_where_there_are_more_spots_than_neighbors(metric):
+    rng = np.random.default_rng(0)
+    spots = (1e25 * rng.normal(size=(300, 8))).astype(np.float32)
+    retriever = SpotRetriever(5, metric=metric).fit(spots, spots[:, :2] / 1e25)
+    with pytest.raises(ValueError, match="overflow float32"):
+        retriever.kneighbors(spots[:40])
+
+
 def test_numpy_integers_are_numbers_of_neighbors():
     assert SpotRetriever(5).fit(X, Y).kneighbors(Q, np.int64(3))[1].shape == (13, 3)
 
