@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import math
 import os
 import warnings
 
@@ -14,7 +13,8 @@ from ..data._decode import to_rgb
 from ..data._patch_checks import check_spatial
 from ..exceptions import InputError, InputTypeError
 from ..utils import import_optional, name_some
-from ..utils._reading import check_decoded, read_json, reading
+from ..utils._reading import check_parquet, reading
+from ..utils._zarr import check_zarr
 from ._files import check_sparse
 from ._section import (
     OUT_PX,
@@ -27,7 +27,6 @@ from ._section import (
 )
 
 _DAMAGED = "is not as SpatialData writes it; is it whole?"
-_MOST_ITEM = 8  # bytes of a value
 _KEPT_BYTES = 2**30  # levels up to this size are read once and kept
 
 
@@ -92,7 +91,7 @@ def from_spatialdata(
     """
     spatialdata = import_optional("spatialdata", extra="spatialdata", purpose="from_spatialdata")
     if isinstance(sdata, (str, os.PathLike)):
-        sdata = _read(spatialdata, existing(sdata, "SpatialData store"))
+        sdata = _read(spatialdata, existing(sdata, "SpatialData store"), image)
     if not isinstance(sdata, spatialdata.SpatialData):
         raise InputTypeError(
             f"sdata must be a SpatialData or the path of a store; got {type(sdata).__name__}."
@@ -162,22 +161,17 @@ class ElementSlide(Slide):
         return type(self), (self._arrays, self.name)
 
 
-def _read(spatialdata, path):
+def _read(spatialdata, path, image):
+    """The SpatialData in a store, once what will be read of it is known to be bearable."""
+    images = [image] if image else [folder.name for folder in path.glob("images/*/")]
+    there = [path / "images" / name for name in images[:1] if len(images) == 1]
+    there += [path / group for group in ("tables", "shapes", "labels")]
     with reading(repr(str(path)), "cannot be read as SpatialData"):
-        _check_arrays(path)
+        parts = [str(part.relative_to(path)) for part in there if part.is_dir()]
+        check_zarr(path, parts, lazy=("images", "labels"))
+        for table in path.glob("shapes/*/*.parquet"):
+            check_parquet(table)
         return spatialdata.read_zarr(path)
-
-
-def _check_arrays(path):
-    """Refuse arrays whose pieces, or which, where they are read at once, fill the memory."""
-    for file in (*path.rglob("zarr.json"), *path.rglob(".zarray")):
-        stated = read_json(file)
-        grid = stated.get("chunk_grid", {}).get("configuration", {})
-        shape, chunks = stated.get("shape"), stated.get("chunks", grid.get("chunk_shape"))
-        inside = file.relative_to(path).parts[0]
-        for sides in (chunks, () if inside in ("images", "labels") else shape):
-            if sides:
-                check_decoded(_MOST_ITEM * math.prod(map(int, sides)), f"an array of {str(file)!r}")
 
 
 def _only(name, elements, what):

@@ -14,6 +14,7 @@ from ..utils import name_some, written_aside
 from ..utils._hdf5 import opened_h5
 from ..utils._reading import check_decoded, reading
 from ..utils._sklearn import validate_params
+from ..utils._zarr import check_zarr
 
 _PIXEL = 0.5  # of an OME-TIFF, in pitches
 _REACH = 0.75  # from a spot, in pitches: neighbours on a square grid meet at 0.71
@@ -91,6 +92,7 @@ def _read(predicted):
         raise MissingFileError(f"There are no predictions at {str(predicted)!r}.")
     with reading(repr(str(predicted)), _NOT_OURS):
         if Path(predicted).suffix == ".zarr":
+            check_zarr(Path(predicted))
             return anndata.read_zarr(predicted)
         with opened_h5(predicted):
             return anndata.read_h5ad(predicted, backed="r")  # genes are read one by one

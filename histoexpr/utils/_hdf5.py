@@ -6,6 +6,7 @@ import os
 import struct
 
 from ..exceptions import InputError
+from ._apart import check_apart
 from ._reading import check_decoded
 
 _HEAP = b"GCOL\x01\0\0\0"  # a collection of the global heap: strings of variable length
@@ -14,17 +15,18 @@ _OBJECT = struct.Struct("<HH4xQ")  # number, references, size
 
 @contextlib.contextmanager
 def opened_h5(path):
-    """An h5py.File to read from, once it is checked.
+    """An h5py.File to read from, once it is checked and another process has read it.
 
     Raises
     ------
     ValueError
         If its arrays would take too much memory together, or lie in other files, or if HDF5
-        would never come back from reading it.
+        would crash, or never come back, from reading it.
     """
     import h5py
 
     _check_heaps(path)
+    check_apart(path, "hdf5")
     with h5py.File(path, "r") as file:
         n_bytes = 0
 

@@ -124,12 +124,30 @@ def read_parquet(path, columns=None):
             if len(set(there)) < len(there):
                 raise InputError(f"{str(path)!r} has columns of one name: {name_some(there)}.")
             wanted = there if columns is None else [name for name in there if name in columns]
-            # Many equal rows take no room in the file, but 8 bytes a cell in memory.
-            n_bytes = sum(file.metadata.row_group(i).total_byte_size
-                          for i in range(file.metadata.num_row_groups))  # fmt: skip
-            n_bytes = max(n_bytes, 8 * file.metadata.num_rows * max(1, len(wanted)))
-            check_decoded(n_bytes, f"the table in {str(path)!r}")
+            _check_parquet(file.metadata, len(wanted), path)
             return file.read(columns=wanted).to_pandas()
+
+
+def check_parquet(path):
+    """Refuse a Parquet file whose table would take too much memory.
+
+    Raises
+    ------
+    ValueError
+        If it would, or cannot be read.
+    """
+    import pyarrow.parquet
+
+    with reading(repr(str(path))):
+        stated = pyarrow.parquet.read_metadata(path)
+        _check_parquet(stated, stated.num_columns, path)
+
+
+def _check_parquet(stated, n_columns, path):
+    n_bytes = sum(stated.row_group(i).total_byte_size for i in range(stated.num_row_groups))
+    # Many equal rows take no room in the file, but 8 bytes a cell in memory.
+    n_bytes = max(n_bytes, 8 * stated.num_rows * max(1, n_columns))
+    check_decoded(n_bytes, f"the table in {str(path)!r}")
 
 
 def _gib(n_bytes):

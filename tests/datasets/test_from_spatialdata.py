@@ -106,3 +106,26 @@ def test_refused(sdata, tmp_path):
     sdata.tables["table"].obs["spot"] -= 1
     with pytest.raises(ValueError, match="how many micrometres.*Pass mpp="):
         load(sdata)
+
+
+def test_what_is_not_read_may_be_damaged(drawn, sdata, tmp_path):
+    sdata.images["other"] = sdata.images["he"]
+    store = tmp_path / "store.zarr"
+    sdata.write(store)
+    chunk = next(file for file in (store / "images/other").rglob("0") if file.is_file())
+    chunk.write_bytes(b"no chunk")
+    images, _ = load(store, image="he")
+    np.testing.assert_array_equal(np.asarray(images), drawn.patches())
+    with pytest.raises(ValueError, match="cannot be read as SpatialData"):
+        load(store, image="other")
+
+
+def test_a_table_of_shapes_that_would_fill_the_memory(sdata, tmp_path, monkeypatch):
+    sdata.write(tmp_path / "store.zarr")
+    (table,) = (tmp_path / "store.zarr/shapes").rglob("*.parquet")
+    pq = pytest.importorskip("pyarrow.parquet")
+    spots = pq.read_table(table)
+    pq.write_table(spots.take([0] * 2**20), table)
+    monkeypatch.setenv("HISTOEXPR_MAX_DECODED_GB", "0.01")
+    with pytest.raises(ValueError, match="the table in .* GiB in memory"):
+        load(tmp_path / "store.zarr")
