@@ -7,7 +7,7 @@ from ._spots import seeded
 from .data import SpotFeatures, check_images
 from .exceptions import InputError
 from .featurizers import check_featurizer
-from .utils._sklearn import check_array, validate_data
+from .utils._sklearn import check_array, own_refusals, validate_data
 
 
 class FeaturizerMixin:
@@ -34,7 +34,8 @@ class FeaturizerMixin:
         """Fit the featurizer, which is frozen, and compute the features of the training images."""
         self.featurizer_ = seeded(self._check_featurizer(), seed)
         if self.featurizer_ is not None:
-            self.featurizer_.fit(X)
+            with own_refusals():
+                self.featurizer_.fit(X)
         return self._features(X)
 
     def _check_featurizer(self):
@@ -44,7 +45,9 @@ class FeaturizerMixin:
         """The features of images; what a featurizer gives is not taken on trust."""
         if self.featurizer_ is None:
             return X
-        features = check_array(self.featurizer_.transform(X), input_name="features")
+        with own_refusals():
+            features = self.featurizer_.transform(X)
+        features = check_array(features, input_name="features")
         if len(features) != len(X):
             raise InputError(
                 f"featurizer={self.featurizer!r} gave {len(features)} rows of features for "

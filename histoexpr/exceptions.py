@@ -3,8 +3,9 @@
 Each is also the built-in exception that a user of scikit-learn expects, so code that catches
 ``ValueError`` needs to know none of these names. What scikit-learn's checks refuse (a parameter of
 an estimator, NaN in an array, a call before `fit`) is an InputError or InputTypeError with
-scikit-learn's message, and still its ``InvalidParameterError`` or ``NotFittedError``. An estimator
-of another library that is passed in raises what it raises.
+scikit-learn's message, and still its ``InvalidParameterError`` or ``NotFittedError``. So is the
+ValueError or TypeError of an estimator of another library that is passed in; whatever else that
+raises is raised as it is.
 """
 
 __all__ = [

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # "ci": the same few examples each time. "fuzz" (`make fuzz`): new ones each time, and in tests/fuzz
-# again and again until HISTOEXPR_FUZZ_SECONDS a test are used up.
+# and tests/reliability again and again until HISTOEXPR_FUZZ_SECONDS a test are used up.
 FUZZ_SECONDS = float(os.environ.get("HISTOEXPR_FUZZ_SECONDS", 0))
 _COMMON = {
     "deadline": None,
@@ -18,6 +18,13 @@ _COMMON = {
 settings.register_profile("ci", max_examples=15, derandomize=True, **_COMMON)
 settings.register_profile("fuzz", max_examples=100, **_COMMON)
 settings.load_profile("fuzz" if FUZZ_SECONDS else "ci")
+
+# joblib's "multiprocessing" forks as tests/processes.py does, from a process without threads.
+os.environ["JOBLIB_START_METHOD"] = "forkserver"
+
+# Files that the tests write are right: no other process has to read them first. The tests on
+# damaged and hostile files (tests/fuzz, test_hostile_files.py, test_apart.py) take this back.
+os.environ["HISTOEXPR_TRUST_FILES"] = "1"
 
 # A test that computes features twice compares what was computed twice, not one array with itself.
 os.environ["HISTOEXPR_FEATURE_CACHE_GB"] = "0"
@@ -37,4 +44,6 @@ def cohort():
     """A small synthetic cohort: three patients, one section each."""
     from histoexpr.datasets import make_spatial_expression
 
-    return make_spatial_expression(n_patients=3, grid=(8, 8), n_genes=30, random_state=0)
+    return make_spatial_expression(
+        n_patients=3, grid=(8, 8), n_genes=30, mpp=2.0, out_px=32, random_state=0
+    )

@@ -96,6 +96,28 @@ def test_import_costs_nothing():
     assert not LAZY & set(loaded.stdout.split())
 
 
+LATER = {"anndata", "scanpy", "timm", "matplotlib", "skimage", "tifffile", "h5py", "zarr", "dask"}
+
+
+def test_a_name_loads_what_it_is_made_of_and_no_more():
+    """Readers, networks and pictures come with a call; torch and FAISS not with the data."""
+    names = sorted(histoexpr._HOME, key=lambda name: LAYERS.index(histoexpr._HOME[name]))
+    code = (
+        "import sys, histoexpr\n"
+        "for name in sys.argv[1:]:\n"
+        "    getattr(histoexpr, name)\n"
+        "    print(name, *{module.partition('.')[0] for module in sys.modules})"
+    )
+    names += sorted(histoexpr._SUBMODULES)
+    command = [sys.executable, "-c", code, *names]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    loaded = {name: set(modules) for name, *modules in map(str.split, shown.splitlines())}
+    assert list(loaded) == names
+    for name, modules in loaded.items():
+        early = {"torch", "faiss"} if histoexpr._HOME.get(name) == "data" else set()
+        assert not modules & (LATER | early), name
+
+
 def test_everything_public_is_reachable():
     for name in histoexpr.__all__:
         assert getattr(histoexpr, name) is not None

@@ -4,7 +4,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from processes import in_a_fresh_process
+from processes import forked_jobs, in_a_fresh_process
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import (
@@ -29,6 +29,13 @@ from histoexpr import (
 from histoexpr.metrics import pearson_scorer
 
 QUICK = Trainer(max_epochs=3)
+
+
+@pytest.fixture(autouse=True)
+def jobs():
+    """Other tests (featurizers/test_trainable.py, data/test_patches.py) run on joblib's default."""
+    with forked_jobs():
+        yield
 
 
 def stco(**settings):
@@ -162,7 +169,8 @@ def test_the_file_holds_neither_images_nor_backbone(cohort, tmp_path):
 
     def size(**settings):
         backbone = TimmFeaturizer("test_resnet", pretrained=False, **settings)
-        model = STco(backbone, trainer=Trainer(max_epochs=1), random_state=0).fit(images, adata)
+        model = STco(backbone, projection_dim=16, trainer=Trainer(max_epochs=1), random_state=0)
+        model.fit(images, adata)
         joblib.dump(model, tmp_path / "model.joblib")
         return model, (tmp_path / "model.joblib").stat().st_size
 

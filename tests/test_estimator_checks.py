@@ -30,7 +30,7 @@ ESTIMATORS = [
     Reg2ST(predict_by="retrieval", hidden_dim=16, n_layers=1, trainer=QUICK),
     SpotRetriever(),
     ExpressionTargetRegressor(Ridge()),
-    LinearProbe(featurizer=None),
+    LinearProbe(featurizer=None, alphas=[1.0, 100.0], cv=2),
     ContrastiveEnsemble(featurizer=None, n_heads=1, cv=2, trainer=QUICK),
 ]
 

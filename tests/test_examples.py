@@ -18,7 +18,7 @@ def test_new_method_runs(tmp_path, capsys):
     import plot_new_method
 
     picture = tmp_path / "genes.png"
-    scores = plot_new_method.main(["--out", str(picture), "--patients", "3", "--grid", "9"])
+    scores = plot_new_method.main(["--out", str(picture), "--patients", "3", "--grid", "7"])
     printed = capsys.readouterr().out
     assert "passed" in printed and "failed" not in printed
     assert list(scores.index) == ["AngleST", "STco"]
@@ -30,7 +30,7 @@ def test_benchmark_runs(tmp_path, capsys):
     import plot_benchmark
 
     picture = tmp_path / "benchmark.png"
-    table = plot_benchmark.main(["--out", str(picture), "--patients", "3", "--grid", "9"])
+    table = plot_benchmark.main(["--out", str(picture), "--patients", "3", "--grid", "7"])
     assert "p_holm" in capsys.readouterr().out
     means = table["mean"].droplevel("protocol")
     assert (means[["STco", "StInfer", "linear probe"]] > 0.15).all()

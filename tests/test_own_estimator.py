@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from histoexpr import ContrastiveEnsemble
+from histoexpr import ContrastiveEnsemble, LinearProbe
 from histoexpr.datasets import make_spatial_expression
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -22,9 +22,10 @@ def own_estimator(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
     import own_estimator
 
-    # One of its three networks a fit, and small patches: what is tested is the example.
-    ours = functools.partial(ContrastiveEnsemble, n_heads=1)
+    # One of three networks a fit, few folds and small patches: what is tested is the example.
+    ours = functools.partial(ContrastiveEnsemble, n_heads=1, cv=2)
     monkeypatch.setattr(own_estimator, "ContrastiveEnsemble", ours)
+    monkeypatch.setattr(own_estimator, "LinearProbe", functools.partial(LinearProbe, cv=2))
     monkeypatch.setitem(own_estimator.PATCH, "out_px", 64)
 
     def run(*arguments):

@@ -145,7 +145,7 @@ def pil_to_rgb(image, what):
             image = image.convert("RGB")
         elif image.mode in ("LA", "P", "PA") or "transparency" in image.info:
             image = image.convert("RGBA")
-        pixels = np.array(image)
+        pixels = np.asarray(image)  # read-only, and copied no more often than needed
     return to_rgb(pixels, what)
 
 

@@ -104,6 +104,8 @@ class Slide(SectionImage):
         if mpp is not None and self.mpp is None:
             raise InputError(unknown_mpp(self.name))
         x, y = (check_number(v, "the corner", -FARTHEST) for v in (x, y))
+        if max(x, y) > FARTHEST:
+            raise InputError(f"the corner must be at most {FARTHEST:g} px away; got {(x, y)}.")
         check_side(width, "width"), check_side(height, "height")
         fill = check_fill(fill)
         ratio = 1.0 if mpp is None else check_mpp(mpp) / self.mpp

@@ -8,7 +8,7 @@ from ..utils import name_some
 from ._files import read_table
 from ._join import read_sections
 from ._legacy_st import join_spots
-from ._section import OUT_PX, PATCH_SIZE, existing, make_section
+from ._section import OUT_PX, PATCH_SIZE, as_names, existing, make_section
 
 _LAYOUT = (
     "the files of GSE144240 are needed: *P2_ST_rep1_stdata.tsv, *spot*P2_ST_rep1.tsv (both may be "
@@ -75,7 +75,7 @@ def _choose(root, sections):
         raise MissingFileError(f"There are no count tables in {str(root)!r}: {_LAYOUT}.")
     if sections is None:
         return found
-    names = [sections] if isinstance(sections, str) else [str(name) for name in sections]
+    names = as_names(sections, "sections")
     unknown = [name for name in names if name not in found]
     if unknown or not names:
         raise InputError(

@@ -15,7 +15,7 @@ from ..utils._files import as_path
 from ..utils._reading import read_text, reading
 from ._files import read_table
 from ._legacy_st import by_position, join_spots, key_of
-from ._section import make_section
+from ._section import as_names, make_section
 
 _LAYOUT = (
     "root must hold data/ST-cnts/{A1}.tsv.gz, data/ST-spotfiles/{A1}_selection.tsv and "
@@ -138,7 +138,7 @@ def _choose_sections(root, sections):
         raise MissingFileError(f"There are no count tables in {str(folder)!r}: {_LAYOUT}.")
     if sections is None:
         return found
-    names = [sections] if isinstance(sections, str) else [str(name) for name in sections]
+    names = as_names(sections, "sections")
     unknown = [name for name in names if name not in found]
     if unknown:
         raise InputError(f"There is no section {name_some(unknown)}; there are {', '.join(found)}.")

@@ -1,11 +1,13 @@
 """Samples of HEST-1k, and of anything laid out like it."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from .. import _keys
 from ..data import open_slide
 from ..data._patch_checks import check_spatial
-from ..exceptions import InputError, MissingFileError
+from ..exceptions import InputError, InputTypeError, MissingFileError
 from ..utils import name_some
 from ..utils._hdf5 import opened_h5
 from ..utils._reading import read_json, reading
@@ -16,6 +18,7 @@ from ._join import read_sections
 from ._section import (
     OUT_PX,
     PATCH_SIZE,
+    as_names,
     existing,
     is_named,
     join_barcodes,
@@ -94,6 +97,8 @@ def load_hest(
         raise InputError(f"source must be 'auto', 'patches' or 'slide'; got {source!r}.")
     root = existing(root, "folder of HEST samples")
     cut = {"patch_size": patch_size, "out_px": out_px, "fill": fill}
+    if not isinstance(patient, (Mapping, type(None))):
+        raise InputTypeError(f"patient must be a dict of patients by sample; got {patient!r}.")
     patients = patient or {}
     jobs = [
         hest_job(root, name, patient=patients.get(name), source=source, **cut)
@@ -113,7 +118,7 @@ def _choose(root, ids):
         raise MissingFileError(f"There are no samples in {str(root)!r}: it must hold {_LAYOUT}.")
     if ids is None:
         return found
-    names = [ids] if isinstance(ids, str) else [str(name) for name in ids]
+    names = as_names(ids, "ids")
     unknown = [name for name in names if name not in found]
     if unknown or not names:
         raise InputError(

@@ -66,12 +66,16 @@ def join_sections(sections, *, genes="intersection"):
 
 def check_genes(genes):
     """Refuse what is no rule for genes, before anything is read."""
-    rules = ("intersection", "union")
-    panel = not isinstance(genes, str) and hasattr(genes, "__len__")
-    if isinstance(genes, str) and genes not in rules or not (isinstance(genes, str) or panel):
+    if isinstance(genes, str) and genes in ("intersection", "union"):
+        return
+    listed = hasattr(genes, "__len__") and getattr(genes, "ndim", 1) == 1
+    if isinstance(genes, str) or not listed:
         raise InputError(f"genes must be 'intersection', 'union' or a list; got {genes!r}.")
-    if panel and (len(genes) == 0 or len(set(genes)) < len(genes)):
-        raise InputError("genes must name each gene of the panel once, and at least one.")
+    named = all(isinstance(gene, str) for gene in genes)
+    if not named or len(genes) == 0 or len(set(genes)) < len(genes):
+        raise InputError(
+            f"genes must name each gene of the panel once, and at least one; got {genes!r:.200}."
+        )
 
 
 def check_unique_sections(names):
@@ -155,7 +159,10 @@ def read_sections(jobs, *, genes, unreadable="raise"):
     check_genes(genes)
     if unreadable not in ("raise", "skip"):
         raise InputError(f"unreadable must be 'raise' or 'skip'; got {unreadable!r}.")
-    check_unique_sections([name for name, _ in jobs])
+    names = [name for name, _ in jobs]
+    if not all(map(pd.api.types.is_scalar, names)):
+        raise InputTypeError(f"section must be a str, the name of one; got {name_some(names)}.")
+    check_unique_sections(names)
     read, failed = [], {}
     for name, reader in jobs:
         try:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from .. import _keys
 from ..data._decode import read_image
-from ..exceptions import InputError, MissingFileError
+from ..exceptions import InputError, InputTypeError, MissingFileError
 from ..utils import name_some
 from ..utils._reading import reading
 from ._files import read_h5ad, read_table
@@ -80,6 +80,11 @@ def patch_jobs(folder, table, counts=None, mpp=None, section=None, patient=None,
     folder = existing(folder, "folder of patches")
     table = _read_table(table)
     for key, given in ((_keys.SECTION, section), (_keys.PATIENT, patient), ("mpp", mpp)):
+        if not pd.api.types.is_scalar(given):
+            raise InputTypeError(
+                f"{key}= must be one value, for all patches; got {given!r:.200}. One for each "
+                f"stands in a column {key} of the table."
+            )
         if key not in table or given is not None:
             table[key] = given
     table[_keys.SECTION] = table[_keys.SECTION].where(

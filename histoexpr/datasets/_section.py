@@ -12,10 +12,10 @@ from anndata.utils import make_index_unique
 from .. import _keys
 from ..data import SpotPatches, check_positions, open_slide
 from ..data._patch_checks import check_spatial, crop_sizes
-from ..exceptions import InputError, MissingFileError
+from ..exceptions import InputError, InputTypeError, MissingFileError
 from ..utils import name_some
 from ..utils._files import as_path
-from ..utils._validation import as_array
+from ..utils._validation import as_array, check_number
 from ._geometry import check_on_image, check_scale, grid_positions, visium_scale
 
 logger = logging.getLogger(__name__)
@@ -137,6 +137,23 @@ def check_cut(shape, mpp, patch_size, out_px, section):
             f"the patches of section {section!r} are cut already and show {shape[1] * mpp:.4g} um, "
             f"not {patch_size!r}. Pass patch_size='{shape[1] * mpp:.4g}um', or cut from the slide."
         )
+
+
+def as_names(names, what):
+    """A list of str, of one name or several."""
+    if isinstance(names, str):
+        return [names]
+    try:
+        return [str(name) for name in names]
+    except TypeError as error:
+        raise InputTypeError(
+            f"{what} must be one name, a list of names, or None for all; got {names!r}."
+        ) from error
+
+
+def check_mpp(mpp):
+    """Micrometres per pixel as a user gave them, a float; or None."""
+    return mpp if mpp is None else check_number(mpp, "mpp", unit=", in micrometres per pixel")
 
 
 def is_named(value):
@@ -263,12 +280,13 @@ def known_grid(adata):
 
 def image_mpp(mpp, positions, spatial, image, section):
     """Micrometres per pixel: as given, as measured on a Visium grid, or as the image says."""
+    mpp = check_mpp(mpp)
     measured = np.nan if positions is None else visium_scale(positions, spatial)
     if not np.isnan(measured):
         if mpp is not None:
             check_scale(mpp, measured, section, "spots of Visium are 100 um apart")
-        return measured if mpp is None else float(mpp)
-    mpp = image.mpp if mpp is None else float(mpp)
+        return measured if mpp is None else mpp
+    mpp = image.mpp if mpp is None else mpp
     if mpp is None:
         raise InputError(
             f"section {section!r}: how many micrometres a pixel of its image is, neither its spots "

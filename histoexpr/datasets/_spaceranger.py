@@ -216,8 +216,8 @@ def _scale(image_scale, factors):
 
 
 def _preview(outs, image_scale, factors, section):
-    kind = "hires" if image_scale == "fullres" else image_scale
-    if kind not in _PREVIEWS:
+    kind = "hires" if str(image_scale) == "fullres" else image_scale
+    if not isinstance(kind, str) or kind not in _PREVIEWS:
         raise InputError(f"image_scale={image_scale!r} is of an image: pass image=.")
     path = outs / f"spatial/{_PREVIEWS[kind]}"
     if not path.is_file():
@@ -227,7 +227,7 @@ def _preview(outs, image_scale, factors, section):
             + (", or image_scale='lowres'." if (outs / _LOWRES).is_file() else ".")
         )
     scale = _scale(kind, factors)
-    if image_scale == "fullres":
+    if kind != image_scale:
         warnings.warn(
             f"section {section!r}: no image was given, so patches are cut from the {kind} preview, "
             f"{1 / scale:.3g} times coarser than the H&E that Space Ranger was given: cells cannot "

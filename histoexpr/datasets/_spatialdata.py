@@ -163,10 +163,10 @@ class ElementSlide(Slide):
 
 def _read(spatialdata, path, image):
     """The SpatialData in a store, once what will be read of it is known to be bearable."""
-    images = [image] if image else [folder.name for folder in path.glob("images/*/")]
-    there = [path / "images" / name for name in images[:1] if len(images) == 1]
-    there += [path / group for group in ("tables", "shapes", "labels")]
     with reading(repr(str(path)), "cannot be read as SpatialData"):
+        images = [folder for folder in path.glob("images/*/") if image in (None, folder.name)]
+        there = [path / group for group in ("tables", "shapes", "labels")]
+        there += images if len(images) == 1 else []  # of more, one has to be chosen
         parts = [str(part.relative_to(path)) for part in there if part.is_dir()]
         check_zarr(path, parts, lazy=("images", "labels"))
         for table in path.glob("shapes/*/*.parquet"):

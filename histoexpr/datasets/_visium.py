@@ -13,7 +13,7 @@ from ._geometry import (
     grid_scale,
 )
 from ._join import per_section, read_sections
-from ._section import OUT_PX, PATCH_SIZE, make_section
+from ._section import OUT_PX, PATCH_SIZE, check_mpp, make_section
 from ._spaceranger import (
     at_other_scales,
     centres,
@@ -141,6 +141,7 @@ def _read_visium(
 
 def _full_resolution_mpp(table, factors, mpp, section):
     """The pixel size that was given, or that of the pitch; refused where they contradict."""
+    mpp = check_mpp(mpp)
     measured, spread = grid_scale(grid(table), centres(table), VISIUM_STEP_UM)
     diameter = factors.get("spot_diameter_fullres", np.nan)
     if np.isnan(measured):
@@ -160,6 +161,6 @@ def _full_resolution_mpp(table, factors, mpp, section):
             "mpp=, at full resolution."
         )
     if mpp is None or np.isnan(measured):
-        return measured if mpp is None else float(mpp)
+        return measured if mpp is None else mpp
     check_scale(mpp, measured, section, "spots of Visium are 100 um apart")
-    return float(mpp)
+    return mpp

@@ -1,11 +1,12 @@
 """Visium HD sections as Space Ranger writes them: square bins of 8 um and more."""
 
 import logging
+from numbers import Real
 
 from ..exceptions import InputError, MissingFileError
 from ._geometry import check_one_grid, check_scale, grid_scale
 from ._join import per_section, read_sections
-from ._section import OUT_PX, PATCH_SIZE, make_section
+from ._section import OUT_PX, PATCH_SIZE, check_mpp, make_section
 from ._spaceranger import (
     at_other_scales,
     centres,
@@ -69,9 +70,10 @@ def load_visium_hd(
     distance between bins. Bins of 2 um hold a handful of counts each and are refused; so many
     bins have patches that nearly coincide: for training, take 16 um or a part of them.
     """
-    if not isinstance(bin_size, (int, float)) or bin_size < 8:
+    if not isinstance(bin_size, Real) or not 8 <= bin_size < 1000:
         raise InputError(
-            f"bin_size must be at least 8 (um); got {bin_size!r}. Bins of 2 um hold too few counts."
+            f"bin_size must be at least 8 (um) and below 1000; got {bin_size!r}. Bins of 2 um hold "
+            "too few counts."
         )
     rows = per_section(
         path, image=image, image_scale=image_scale, section=section, patient=patient, mpp=mpp
@@ -127,7 +129,7 @@ def _find_bins(outs, bin_size):
 
 def _full_resolution_mpp(table, factors, mpp, section):
     stated, side = (factors.get(key) for key in ("microns_per_pixel", "bin_size_um"))
-    mpp = stated if mpp is None else float(mpp)
+    mpp = stated if mpp is None else check_mpp(mpp)
     if mpp is None:
         raise InputError(
             f"section {section!r}: scalefactors_json.json does not state microns_per_pixel. Pass "

@@ -12,7 +12,7 @@ from .. import _keys
 from ..data import carried, check_images, field_of_view, neighborhood, reading_order
 from ..exceptions import InputError
 from ..utils import unchanged_on_error
-from ..utils._sklearn import Estimator, check_array, check_is_fitted
+from ..utils._sklearn import Estimator, check_array, check_is_fitted, own_refusals
 from ._cache import CACHE_CONSTRAINT, check_cache, features_once, uncached
 from ._check import check_featurizer
 from ._feature_keys import context_key
@@ -107,7 +107,7 @@ class ContextFeaturizer(TransformerMixin, Estimator):
         if not len(self.fields_of_view):
             raise InputError("fields_of_view is empty; give at least one, e.g. (1.0, 2.0).")
         check_cache(self.cache)
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), own_refusals():
             self.featurizers_ = [
                 check_featurizer(self.featurizer).fit(field_of_view(X, factor))
                 for factor in self.fields_of_view
@@ -151,6 +151,7 @@ class ContextFeaturizer(TransformerMixin, Estimator):
         order, total = reading_order(X), self.turns * len(X)
         parts = []
         with (
+            own_refusals(),
             uncached(),
             tqdm(total=total, desc="Features", unit="patch", disable=not self.verbose) as bar,
         ):
@@ -222,7 +223,7 @@ class NeighborFeatures(TransformerMixin, Estimator):
         NeighborFeatures
             self.
         """
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), own_refusals():
             featurizer = check_featurizer(self.featurizer)
             self.featurizer_ = None if featurizer is None else featurizer.fit(X)
         return self
@@ -251,7 +252,8 @@ class NeighborFeatures(TransformerMixin, Estimator):
                 f"X ({type(X).__name__}) does not say where its spots are, so they have no "
                 "neighbours: pass SpotPatches or SpotFeatures with spatial=."
             )
-        features = X if self.featurizer_ is None else self.featurizer_.transform(X)
+        with own_refusals():
+            features = X if self.featurizer_ is None else self.featurizer_.transform(X)
         features = check_array(features, dtype=np.float32)
         around = neighborhood(spatial, carried(X, _keys.SECTION), self.sigma, itself=False)
         return np.concatenate([features, (around @ features).astype(np.float32)], axis=1)

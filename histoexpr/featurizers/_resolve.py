@@ -11,6 +11,7 @@ import numpy as np
 from ..exceptions import FileError, InputError, MissingFileError
 from ..utils import name_some
 from ..utils._torch import isolated_seed
+from ..utils._validation import as_array
 from ._hub import hub_file, url_file
 from ._weights import PREFERRED, check_file, drop_head, folder_file, read_metadata
 
@@ -235,17 +236,20 @@ def _from_folder(folder):
 
 
 def _pair(size):
-    values = (size, size) if isinstance(size, Integral) else tuple(size)
-    if len(values) != 2:
-        raise InputError(f"input_size must be an int or (height, width); got {size!r}.")
+    values = as_array([size, size] if isinstance(size, Integral) else size, "input_size").ravel()
+    if len(values) != 2 or not all(isinstance(v, Integral) and v >= 1 for v in values):
+        raise InputError(
+            f"input_size must be an int or (height, width), at least 1; got {size!r}."
+        )
     return tuple(int(v) for v in values)
 
 
 def _per_channel(values, name):
-    numbers = np.asarray(values, dtype=np.float64).ravel().tolist()
-    if len(numbers) not in (1, 3) or (name == "std" and min(numbers) <= 0):
+    numbers = as_array(values, name, np.float64).ravel().tolist()
+    finite = len(numbers) in (1, 3) and np.isfinite(numbers).all()
+    if not finite or (name == "std" and min(numbers) <= 0):
         raise InputError(
-            f"{name} must be a number or three (red, green, blue) for pixels in 0..1"
+            f"{name} must be a number or three (red, green, blue), finite, for pixels in 0..1"
             f"{', above 0' if name == 'std' else ''}; got {values!r}."
         )
     return tuple(numbers * (3 // len(numbers)))

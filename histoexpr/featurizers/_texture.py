@@ -13,8 +13,9 @@ from tqdm.auto import tqdm
 
 from ..data import check_images, reading_order
 from ..exceptions import InputError
-from ..utils import import_optional
+from ..utils import check_n_jobs, import_optional
 from ..utils._sklearn import Estimator, check_is_fitted
+from ..utils._validation import as_array
 from ._cache import CACHE_CONSTRAINT, check_cache, features_once
 from ._feature_keys import texture_key
 from ._training_patches import TrainingPatches
@@ -159,7 +160,7 @@ class TextureFeaturizer(TransformerMixin, Estimator):
             raise InputError(
                 f"features must be one or more of {GROUPS}, each once; got {self.features!r}."
             )
-        distances = np.asarray(self.distances)
+        distances = as_array(self.distances, "distances")
         smallest = min(X.shape[1:3])
         if (
             distances.ndim != 1
@@ -174,6 +175,7 @@ class TextureFeaturizer(TransformerMixin, Estimator):
                 f"the patch's side of {smallest}; got {self.distances!r}."
             )
         check_cache(self.cache)
+        check_n_jobs(self.n_jobs)
         self.patch_shape_ = tuple(int(n) for n in X.shape[1:3])
         self.training_patches_ = TrainingPatches.of(X)
         self.n_features_out_ = len(self.get_feature_names_out())
@@ -200,6 +202,7 @@ class TextureFeaturizer(TransformerMixin, Estimator):
             If scikit-image is not installed.
         """
         check_is_fitted(self)
+        check_n_jobs(self.n_jobs)
         X = check_images(X, self.patch_shape_)
         self.training_patches_.check_scale(X)
         import_optional("skimage", extra="texture", purpose="TextureFeaturizer")

@@ -113,7 +113,7 @@ def _scores(scores, measure, genes):
     if not isinstance(scores, pd.DataFrame) or scores.empty:
         raise InputError(
             "scores must be a DataFrame (n_sections, n_genes), as metrics.score_table gives it, or "
-            f"a Series (n_genes,); got {type(scores).__name__} of shape {np.shape(scores)}."
+            f"a Series (n_genes,); got {scores!r:.200}."
         )
     unknown = sorted(set(map(str, scores.columns)) - set(genes or ()))
     if unknown:
@@ -121,7 +121,10 @@ def _scores(scores, measure, genes):
             f"scores name {len(unknown)} genes that the model does not predict, such as "
             f"{unknown[0]!r}; give score_table(..., genes=model.genes_)."
         )
-    scores = scores.astype(float)
+    try:
+        scores = scores.astype(float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"scores must be numbers, or NaN; {error}.") from error
     of_gene = scores.mean().sort_values(ascending=False)
     parts = [f"{_text(measure)}, on spots that the model has not seen."]
     if len(scores) > 1:

@@ -1,6 +1,7 @@
 """Fitted models on disk."""
 
 import warnings
+from collections.abc import Iterable
 from numbers import Real
 
 import joblib
@@ -225,7 +226,7 @@ def _load_pickle(path):
 
 
 def _check_classes(trusted):
-    trusted = list(trusted)
-    if not all(isinstance(cls, type) for cls in trusted):
+    classes = list(trusted) if isinstance(trusted, Iterable) else [trusted]
+    if not all(isinstance(cls, type) for cls in classes):
         raise InputTypeError(f"trusted= takes classes, e.g. trusted=[MyMethod]; got {trusted!r}.")
-    return trusted
+    return classes

@@ -15,12 +15,14 @@ from .. import _keys
 from .._featurized import FeaturizerMixin
 from .._folds import training_folds
 from ..data import carried, check_same_spots, completed, in_section_order, unpack_target
+from ..exceptions import InputError
 from ..io import SavableMixin
 from ..metrics import pearson_per_gene
 from ..preprocessing import ExpressionTargetMixin
 from ..utils import shared_docs, unchanged_on_error
 from ..utils._sklearn import Estimator, check_is_fitted
 from ..utils._torch import draw_seed
+from ..utils._validation import as_array
 
 
 @shared_docs
@@ -127,6 +129,7 @@ class LinearProbe(
         ValueError
             If X and y differ in length or an input is not what it has to be.
         """
+        alphas = self._check_alphas()
         with unchanged_on_error(self):
             X = self._check_X(X, reset=True)
             target = unpack_target(y)
@@ -136,7 +139,6 @@ class LinearProbe(
             seed = draw_seed(self.random_state)
             features = np.asarray(self._fit_features(X, seed))
             most = min(self.n_components, len(features) - 1, features.shape[1])
-            alphas = np.logspace(0, 6, 13) if self.alphas is None else self.alphas
             spatial = carried(X, _keys.SPATIAL)
             folds = training_folds(target, self.cv, seed, spatial)
             self.regressor_ = make_pipeline(
@@ -146,6 +148,16 @@ class LinearProbe(
             ).fit(features, matrix)
             self.alpha_ = float(self.regressor_[-1].alpha_)
         return self
+
+    def _check_alphas(self):
+        if self.alphas is None:
+            return np.logspace(0, 6, 13)
+        alphas = as_array(self.alphas, "alphas", np.float64)
+        if alphas.ndim != 1 or not len(alphas) or not ((alphas > 0) & (alphas < np.inf)).all():
+            raise InputError(
+                f"alphas must be one or more finite numbers above 0; got {self.alphas!r:.200}."
+            )
+        return alphas
 
     def predict(self, X):
         """Predict expression.

@@ -10,7 +10,7 @@ from ..exceptions import InputError
 from ..io import SavableMixin
 from ..preprocessing import ExpressionTargetMixin
 from ..utils import name_some, unchanged_on_error
-from ..utils._sklearn import Estimator, check_is_fitted
+from ..utils._sklearn import Estimator, check_is_fitted, own_refusals
 
 
 class ExpressionTargetRegressor(
@@ -125,8 +125,9 @@ class ExpressionTargetRegressor(
             if self._one_dimensional or not outputs.multi_output:
                 matrix = matrix.ravel()
         try:
-            return regressor.fit(X, matrix)
-        except ValueError as error:
+            with own_refusals():
+                return regressor.fit(X, matrix)
+        except InputError as error:
             if self.n_outputs_ == 1 or outputs.multi_output:
                 raise
             raise InputError(
@@ -149,7 +150,9 @@ class ExpressionTargetRegressor(
             In the units ``units_``, columns ``genes_``.
         """
         check_is_fitted(self, "regressor_")
-        return self._shape_prediction(np.asarray(self.regressor_.predict(X)))
+        with own_refusals():
+            predicted = self.regressor_.predict(X)
+        return self._shape_prediction(np.asarray(predicted))
 
     @property
     def n_features_in_(self):

@@ -73,6 +73,8 @@ def data_key(images, target, spatial):
     spatial : ndarray of shape (n_spots, 2) or None
     """
     images = vars(images) if isinstance(images, SpotFeatures) else images
+    if isinstance(images, np.ma.MaskedArray):  # which joblib cannot hash
+        images = np.asarray(images)
     for image in getattr(images, "section_images", {}).values():
         image.content_key(0)  # remembered, and then in the pickle of an image, which is hashed
     counts = target.matrix

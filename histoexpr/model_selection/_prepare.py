@@ -17,11 +17,14 @@ from ..featurizers import (
     check_featurizer,
 )
 from ..methods import ExpressionTargetRegressor
+from ..utils._validation import as_array
 
 
 def holds_features(images):
     """Whether X has rows of features, not images."""
-    return not isinstance(images, SpotPatches) and len(np.shape(images)) == 2
+    if isinstance(images, SpotPatches):
+        return False
+    return len(images.shape if hasattr(images, "shape") else as_array(images, "X").shape) == 2
 
 
 def with_places(images, features, target, spatial):

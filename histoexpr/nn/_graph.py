@@ -1,5 +1,7 @@
 """Graphs over the spots of a section, and attention along their edges."""
 
+from numbers import Integral
+
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
@@ -8,6 +10,7 @@ from torch.nn import functional as F
 
 from ..exceptions import InputError
 from ..utils._torch import autocast
+from ..utils._validation import as_array
 
 _QUERIED = 2**20  # candidates that spatial_edges looks at together: some 50 MB
 _BLOCK = 1024  # rows of products that strongest holds at a time
@@ -38,14 +41,17 @@ def spatial_edges(positions, k):
     ValueError
         If positions have another shape or are not finite, or ``k`` is below 1.
     """
-    positions = np.asarray(positions, dtype=np.float64)
+    positions = as_array(positions, "positions", np.float64)
     if positions.ndim != 2 or positions.shape[1] != 2 or not np.isfinite(positions).all():
         raise InputError(
             "positions must be finite numbers of shape (n_spots, 2), a column and a row for each "
             f"spot; got shape {positions.shape}."
         )
-    if k < 1:
-        raise InputError(f"k={k} neighbours were asked for; a spot is its own first neighbour.")
+    if not isinstance(k, Integral) or k < 1:
+        raise InputError(
+            f"k={k!r} neighbours were asked for; it must be a whole number, and at least 1: a spot "
+            "is its own first neighbour."
+        )
     n_spots = len(positions)
     k = min(k, n_spots)
     # By row, then by column: from here on the number of a spot says which of two equals is taken.

@@ -9,6 +9,7 @@ import scipy.sparse
 from .. import _keys
 from ..exceptions import InputError
 from ..utils import name_some
+from ..utils._validation import as_array
 
 _ROUNDING = 16 * np.finfo(np.float32).eps
 RANKED = {"highly_variable", "highly_expressed"}
@@ -17,7 +18,7 @@ RULES = RANKED | {"expressed"}
 
 def check_names(genes):
     """Gene names as an array of str, refusing an empty list, other things, and repeats."""
-    genes = np.asarray(genes)
+    genes = as_array(genes, "genes")
     if genes.ndim != 1 or genes.size == 0 or not all(isinstance(gene, str) for gene in genes):
         raise InputError(
             "genes must be a rule or a non-empty list of names; got an array of shape "
@@ -118,9 +119,12 @@ def _most_variable(counts, section, n_genes):
             batch_key = _keys.SECTION
             adata.obs[batch_key] = pd.Categorical(section)
             adata = adata[np.isin(section, names)].copy()
-        table = sc.pp.highly_variable_genes(
-            adata, n_top_genes=n_genes, batch_key=batch_key, inplace=False
-        )
+        try:
+            table = sc.pp.highly_variable_genes(
+                adata, n_top_genes=n_genes, batch_key=batch_key, inplace=False
+            )
+        except IndexError:  # no gene has a normalised dispersion
+            return np.arange(n_genes)  # all tie
     # scanpy returns more genes than asked for when dispersions tie, so rank them here
     table = table.loc[adata.var_names].reset_index(drop=True)
     by = [c for c in ("highly_variable_nbatches", "dispersions_norm") if c in table]

@@ -43,8 +43,12 @@ def drawn_sections(results, predictions, images, adata, *, method, section, gene
     found = [Section("maps", "Gene maps", [map_figure(predicted, shown, genes, images, rule)])]
     for name in () if images is None else [shown] if method else [shown, *predictions]:
         other = predictions[name]
-        if NEIGHBORS_KEY in other.obsm and predicted.obs_names.isin(other.obs_names).all():
-            blocks = [neighbor_figure(other[predicted.obs_names].copy(), name, images)]
+        if NEIGHBORS_KEY not in other.obsm:
+            continue
+        # by row, not by name: barcodes repeat from section to section
+        same = other[other.obs["row"].isin(predicted.obs["row"]).to_numpy()]
+        if same.n_obs == predicted.n_obs:
+            blocks = [neighbor_figure(same.copy(), name, images)]
             return [*found, Section("neighbours", "What predictions are made of", blocks)]
     return found
 

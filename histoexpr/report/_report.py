@@ -150,6 +150,13 @@ def _check_results(results):
             raise MissingFileError(f"There are no results at {str(results)!r}.")
         results = read_parquet(results)
     check_columns(results, "results of a benchmark", _NAMES, _NUMBERS)
+    control = results["control"]
+    if not control.isin([True, False]).all():
+        raise InputError(
+            "results of a benchmark must hold True or False in the column 'control'; got "
+            f"{name_some(control.unique())}."
+        )
+    results = results.assign(control=control.astype(bool))
     protocols = results["protocol"].unique()
     if len(protocols) != 1:
         raise InputError(

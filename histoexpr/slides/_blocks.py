@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from joblib.hashing import NumpyHasher
 
-from ..exceptions import FileError
+from ..data._hashing import DIGEST_BYTES, digest
+from ..exceptions import FileError, InputError
 from ..utils import written_aside
 from ..utils._reading import reading
 
@@ -32,7 +33,7 @@ class Blocks:
     def __init__(self, blocks, folder=None, key=""):
         self.blocks, self._key = blocks, key
         self._folder = None if folder is None else Path(folder)
-        self._in_memory = {}
+        self._in_memory, self._whole = {}, set()  # numbers of those whose checksum was compared
         n_rows = sum(map(len, blocks))
         # Of each row: its block, and its place in the block.
         self._block, self._place = np.empty(n_rows, np.intp), np.empty(n_rows, np.intp)
@@ -69,6 +70,7 @@ class Blocks:
         try:
             with written_aside(self._path(number)) as aside, open(aside, "wb") as file:
                 np.save(file, values)
+                file.write(_checksum(values))
         except OSError as error:
             raise FileError(f"{error} {self.hint}") from error
 
@@ -96,10 +98,17 @@ class Blocks:
             shutil.rmtree(self._folder)
 
     def has(self, number):
-        """Whether a block is there."""
+        """Whether a block is there, as it was written."""
         if self._folder is None:
             return number in self._in_memory
-        return self._path(number).exists()
+        if not self._path(number).exists():
+            return False
+        try:
+            self.load(number)
+        except InputError as error:
+            logger.warning("%s", error)
+            return False
+        return True
 
     def load(self, number):
         """A block: (n_rows of it, n_columns), float32."""
@@ -107,10 +116,23 @@ class Blocks:
             return self._in_memory[number]
         path = self._path(number)
         with reading(repr(str(path)), "is damaged: remove it, and it is predicted again"):
-            return np.load(path, mmap_mode="r")
+            values = np.load(path, mmap_mode="r")
+            if number not in self._whole:
+                with open(path, "rb") as file:
+                    file.seek(-DIGEST_BYTES, 2)
+                    if file.read() != _checksum(values):
+                        raise ValueError("it is not as it was written")
+                self._whole.add(number)
+            return values
 
     def _path(self, number):
         return self._folder / f"{number:06d}.npy"
+
+
+def _checksum(values):
+    """16 bytes, at the end of a block's file, that its shape, type and numbers decide."""
+    values = np.ascontiguousarray(values)
+    return digest(f"{values.dtype.str}{values.shape}".encode() + digest(values))
 
 
 def key_of(*parts):

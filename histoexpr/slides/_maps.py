@@ -14,6 +14,7 @@ from ..utils import name_some, written_aside
 from ..utils._hdf5 import opened_h5
 from ..utils._reading import check_decoded, reading
 from ..utils._sklearn import validate_params
+from ..utils._validation import as_array
 from ..utils._zarr import check_zarr
 
 _PIXEL = 0.5  # of an OME-TIFF, in pitches
@@ -76,7 +77,7 @@ def write_gene_maps(predicted, folder, genes=None, *, kind="png"):
         )
     if _keys.SPATIAL not in adata.uns or _keys.UNS not in adata.uns:
         raise InputError("predicted must be what predict_slide gave: it lacks the thumbnail.")
-    genes = list(adata.var_names if genes is None else np.asarray(genes).astype(str))
+    genes = list(adata.var_names if genes is None else as_array(genes, "genes").astype(str).flat)
     missing = [gene for gene in genes if gene not in adata.var_names]
     if missing or not genes:
         raise InputError(f"genes must be some of those predicted; {name_some(missing)} are not.")

@@ -15,6 +15,7 @@ from ..data._slides import unknown_mpp
 from ..exceptions import FileError, InputError
 from ..utils import name_some
 from ..utils._sklearn import validate_params
+from ..utils._validation import as_array
 from ._ahead import ReadAhead
 from ._blocks import Blocks, key_of
 from ._grid import GRIDS, choose_grid, on_tissue, parse_um, spot_grid
@@ -268,7 +269,9 @@ def _columns(known, genes):
     """Columns of the model's genes to keep."""
     if genes is None:
         return np.arange(len(known))
-    genes = np.asarray(genes).astype(str)
+    genes = as_array(genes, "genes").astype(str)
+    if genes.ndim != 1:
+        raise InputError(f"genes must be a list of names; got an array of shape {genes.shape}.")
     place = {gene: column for column, gene in enumerate(known)}
     wrong = [gene for gene in genes if gene not in place] or len(genes) - len(set(genes))
     if wrong or len(genes) == 0:

@@ -19,7 +19,7 @@ class SpotBatches:
 
     def __init__(self, data, batch_size):
         self.data = data
-        self.batch_size = batch_size
+        self.batch_size = int(batch_size)  # torch splits by no integer of NumPy
 
     def __len__(self):
         return len(self.data)

@@ -6,6 +6,7 @@ Same names, same arguments, same messages: a file imports them from here instead
 import contextlib
 import functools
 
+import numpy as np
 from sklearn import base, utils
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import _param_validation, validation
@@ -75,3 +76,23 @@ class Estimator(base.BaseEstimator):
     def _validate_params(self):
         with own_refusals():
             super()._validate_params()
+        for name, value in self.get_params(deep=False).items():
+            constraints = self._parameter_constraints.get(name, "no_validation")
+            problem = constraints != "no_validation" and _slipped_through(value, constraints)
+            if problem:
+                raise ParameterError(
+                    f"The {name!r} parameter of {type(self).__name__} must be {problem}. Got "
+                    f"{value!r} instead."
+                )
+
+
+def _slipped_through(value, constraints):
+    """What a parameter should have been that scikit-learn lets pass, or None."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return "a plain value or a list, no array without dimensions"
+    if not isinstance(value, bool):
+        return None
+    numbers = (_param_validation.Interval, _param_validation.Options)
+    kinds = map(_param_validation.make_constraint, constraints)
+    meant = any(kind.is_satisfied_by(value) for kind in kinds if not isinstance(kind, numbers))
+    return None if meant else "a number; True and False are none"

@@ -12,7 +12,7 @@ def sheet(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("sheet")
     images, adata = make_spatial_expression(
-        n_patients=3, grid=(5, 5), n_genes=30, mpp=2.0, random_state=0
+        n_patients=3, grid=(4, 4), n_genes=30, mpp=2.0, random_state=0
     )
     rows = []
     for name, image in images.section_images.items():

@@ -42,8 +42,8 @@ def usual(sheet):
 def finished(usual, tmp_path_factory):
     """A folder with results, and what was printed."""
     out = tmp_path_factory.mktemp("benchmark") / "out"
-    arguments = ["benchmark", "--jobs", "1", *map(str, usual), "--out", str(out)]
-    run = CliRunner().invoke(main, arguments)
+    arguments = ["--jobs", "1", *map(str, usual), "--show-genes", "gene_000", "--out", str(out)]
+    run = CliRunner().invoke(main, ["benchmark", *arguments])
     assert run.exit_code == 0, run.stderr
     return out, run.stdout
 

@@ -77,6 +77,9 @@ def test_the_pixel_size_must_be_known(drawn):
     with pytest.raises(ValueError, match="how many micrometres.*Pass mpp="):
         load(adata, drawn.image)
     assert load(adata, drawn.image, 0.5)[0].mpp[0] == 0.5
+    for wrong in ("a", [0.5], np.nan, 0):
+        with pytest.raises(ValueError, match="mpp must be above 0 and finite"):
+            load(adata, drawn.image, wrong)
 
 
 def test_without_a_grid_the_centres_are_rounded(drawn, caplog):

@@ -108,7 +108,8 @@ def test_refused(sdata, tmp_path):
         load(sdata)
 
 
-def test_what_is_not_read_may_be_damaged(drawn, sdata, tmp_path):
+def test_what_is_not_read_may_be_damaged(drawn, sdata, tmp_path, monkeypatch):
+    monkeypatch.delenv("HISTOEXPR_TRUST_FILES")
     sdata.images["other"] = sdata.images["he"]
     store = tmp_path / "store.zarr"
     sdata.write(store)

@@ -131,6 +131,10 @@ def test_missing_and_broken_files(root, tmp_path):
         load(root, source="wsi")
     with pytest.raises(ValueError, match="no sample 'S9' in .*there are 'S1'"):
         load(root, ["S1", "S9"])
+    with pytest.raises(TypeError, match="ids must be one name, a list of names, or None.*got 3"):
+        load(root, 3)
+    with pytest.raises(TypeError, match="patient must be a dict of patients by sample; got 'P'"):
+        load(root, patient="P")
     (root / "patches/S1.h5").rename(root / "kept.h5")
     assert load(root)[0].section_images  # the slide
     with pytest.raises(FileNotFoundError, match="no file of patches.*source='slide' cuts them"):

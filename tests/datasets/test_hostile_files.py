@@ -20,6 +20,11 @@ CUT = {"patch_size": "40um", "out_px": CROP_PX, "patient": "P"}
 LIMIT = "HISTOEXPR_MAX_DECODED_GB"
 
 
+@pytest.fixture(autouse=True)
+def no_file_is_trusted(monkeypatch):
+    monkeypatch.delenv("HISTOEXPR_TRUST_FILES")
+
+
 @pytest.fixture(scope="module")
 def drawn():
     return draw()

@@ -79,7 +79,7 @@ def test_a_panel_keeps_its_order(pairs):
 
 
 def test_refused(pairs):
-    for wrong in ("inner", None, 3, [], ["A", "A"]):
+    for wrong in ("inner", None, 3, [], ["A", "A"], [["A"]], np.array("A")):
         with pytest.raises(ValueError, match="genes must"):
             join_sections(pairs, genes=wrong)
     with pytest.raises(ValueError, match="no sections to join"):

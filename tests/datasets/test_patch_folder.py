@@ -85,6 +85,7 @@ def test_refused(folder, drawn):
     check(ValueError, "has no rows", table=table[:0])
     check(ValueError, "no barcode of the counts", counts=counts.add_prefix("q", axis=0))
     check(ValueError, "show 40 um, not '112um'", patch_size="112um")
+    check(TypeError, "patient= must be one value.*a column patient", patient=list("aaaabbbb"))
     missing = table[:5].replace(table["file"][0], "q")
     check(FileNotFoundError, "1 of 5 patches are not in", table=missing)
     check(ValueError, "'S2' has several patients", table=table.assign(patient=list("aaaaabcb")))

@@ -68,6 +68,13 @@ def test_older_releases_wrote_csv(outs, drawn):
 def test_bins_refused(outs, drawn):
     with pytest.raises(ValueError, match="at least 8 .*too few counts"):
         load(outs, drawn.image, bin_size=2)
+    for wrong in (np.nan, 1e300, "8"):
+        with pytest.raises(ValueError, match="at least 8 .*below 1000"):
+            load(outs, drawn.image, bin_size=wrong)
+    with pytest.raises(TypeError, match="section must be a str"):
+        load(outs, drawn.image, section={"S": 1})
+    with pytest.raises(ValueError, match=r"image_scale=array\(0.5\) is of an image"):
+        load(outs, None, image_scale=np.array(0.5))
     with pytest.raises(FileNotFoundError, match="no binned_outputs/square_016um.*square_008um"):
         load(outs, drawn.image, bin_size=16)
     with pytest.raises(ValueError, match="not of bin_size=16"):

@@ -217,6 +217,8 @@ def test_what_is_no_image_is_refused(bad):
         ({"distances": (48,)}, "less than the patch's side of 48"),
         ({"distances": (1.5,)}, "distances must be"),
         ({"distances": (1, 1)}, "distances must be different"),
+        ({"distances": [[1, 2], [3]]}, "distances must be an array"),
+        ({"n_jobs": 0}, "n_jobs=0 leaves nobody"),
         ({"levels": 1}, "'levels' parameter"),
         ({"batch_size": 0}, "'batch_size' parameter"),
         ({"verbose": "yes"}, "'verbose' parameter"),

@@ -129,6 +129,9 @@ def test_preprocessing_can_be_chosen(X):
         ({"std": 0.0}, "std must be .* above 0; got 0.0"),
         ({"mean": [0.5, 0.5]}, "mean must be a number or three"),
         ({"input_size": [3, 64, 64]}, "input_size must be an int or"),
+        ({"input_size": [64.5, 64]}, "input_size must be an int or"),
+        ({"mean": [0.5, 0.5, np.nan]}, "mean must be .* finite"),
+        ({"std": ["a"]}, "std must be an array of float64"),
     ]:
         with pytest.raises(ValueError, match=message):
             random_resnet(**wrong).fit(X)

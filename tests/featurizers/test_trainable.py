@@ -83,16 +83,18 @@ def losses(model):
 
 
 def test_a_trained_backbone_beats_its_frozen_self_on_an_unseen_patient():
-    # Settings chosen on patient C, under seed 0, without D. Random weights have no statistics
-    # worth keeping.
-    images, adata = make_spatial_expression(4, mpp=2.0, out_px=32, random_state=0)
+    # Stains that differ little: then few epochs do, under any seed. Random weights have no
+    # statistics worth keeping.
+    images, adata = make_spatial_expression(
+        4, grid=(12, 12), n_genes=50, mpp=2.0, out_px=32, stain_shift=0.3, random_state=0
+    )
     new = images.patient == "D"
     scores = {}
     for trainable in (False, True):
         for seed in (1, 2):
             model = stco(
                 backbone(trainable=trainable, lr_scale=1.0, freeze_batch_norm=False),
-                Trainer(max_epochs=8, batch_size=64, lr=1e-3),
+                Trainer(max_epochs=6, batch_size=32, lr=1e-3),
                 random_state=seed,
             ).fit(images[~new], adata[~new])
             truth = model.expression_.transform(adata[new])

@@ -1,5 +1,6 @@
 """Files changed at random: as by a broken copy, by a careless hand, by an enemy."""
 
+import copy
 import gzip
 import json
 import struct
@@ -126,11 +127,12 @@ def json_values(content, rng):
             for key in place[:-1]:
                 holder = holder[key]
             if not place:
-                value = rng.choice(VALUES)
+                value = copy.deepcopy(rng.choice(VALUES))
             elif rng.random() < 0.3:
                 del holder[place[-1]]
             else:
-                holder[place[-1]] = rng.choice([*VALUES, 10 ** rng.randrange(20)])
+                other = rng.choice([*VALUES, 10 ** rng.randrange(20)])
+                holder[place[-1]] = copy.deepcopy(other)  # as it may be changed in turn
         except (KeyError, IndexError, TypeError):  # changed before
             continue
     return json.dumps(value).encode()

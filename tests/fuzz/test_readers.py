@@ -28,6 +28,7 @@ MOST_SECONDS, MOST_BYTES = 20, 2**30
 def folder(request, tmp_path, monkeypatch):
     """A folder with right files of a kind."""
     monkeypatch.setenv("HISTOEXPR_MAX_DECODED_GB", "0.125")
+    monkeypatch.delenv("HISTOEXPR_TRUST_FILES")
     if request.param is Zarr:
         pytest.importorskip("spatialdata", reason="reading SpatialData needs the extra spatialdata")
     folder = tmp_path / "files"
@@ -67,7 +68,8 @@ def attempt(read, *args):
         signal.setitimer(signal.ITIMER_PROF, 0)
         now, apart = most_memory()
         assert now - before < MOST_BYTES, f"it took {now - before:,} bytes"
-        assert apart == before_apart or apart < MOST_BYTES, f"apart, it took {apart:,} bytes"
+        # A process starts with what its parent takes, as Linux counts it.
+        assert apart <= max(now, before_apart, MOST_BYTES), f"apart, it took {apart:,} bytes"
 
 
 def try_changed(folder, seed, attempt_it, names=None):

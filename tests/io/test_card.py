@@ -87,9 +87,11 @@ def test_scores_of_others_are_refused(fitted):
     model = fitted["StInfer"][0]
     with pytest.raises(ValueError, match="1 genes that the model does not predict"):
         model.card(pd.Series([0.5], index=["ERBB2"]))
-    for wrong in ([0.5], pd.DataFrame(), {"gene_000": 0.5}):
+    for wrong in ([0.5], [[1, 2], [3]], pd.DataFrame(), {"gene_000": 0.5}):
         with pytest.raises(ValueError, match="must be a DataFrame"):
             model.card(wrong)
+    with pytest.raises(ValueError, match="must be numbers"):
+        model.card(pd.Series(["high"], index=model.genes_[:1]))
 
 
 def test_names_cannot_break_the_page(small):

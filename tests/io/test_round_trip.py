@@ -271,5 +271,6 @@ def test_own_classes_are_loaded_where_they_are_trusted(tmp_path):
         histoexpr.load(path, trusted=[Mine])
     loaded = histoexpr.load(path, trusted=[Mine, MyModule])
     assert loaded.predict([[5]]) == [2] and loaded.module_.linear.weight.shape == (1, 2)
-    with pytest.raises(TypeError, match="trusted= takes classes"):
-        histoexpr.load(path, trusted=["Mine"])
+    for wrong in (["Mine"], None, 3):
+        with pytest.raises(TypeError, match="trusted= takes classes"):
+            histoexpr.load(path, trusted=wrong)

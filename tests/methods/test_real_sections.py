@@ -26,8 +26,10 @@ from histoexpr.metrics import pearson_scorer
 
 @pytest.fixture(scope="module")
 def sections(shared):
-    """The four sections with texture features of small patches, and the papers' panel."""
-    images, adata = load_her2st(shared / "data" / "her2st", patch_size="155um", out_px=48)
+    """Sections of both patients with texture features of small patches; the papers' panel."""
+    images, adata = load_her2st(
+        shared / "data" / "her2st", ["B4", "C2", "C3"], patch_size="155um", out_px=48
+    )
     features = TextureFeaturizer(("stain", "nuclei")).fit_transform(images)
     features = StandardScaler().fit_transform(features).astype(np.float32)
     genes = (shared / "data" / "panels" / "her2st_785.txt").read_text().split()

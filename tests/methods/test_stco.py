@@ -314,7 +314,7 @@ def test_what_can_be_refused_is_refused_before_the_long_work(split, settings, me
 
 
 def test_patches_of_another_size_are_refused(fitted):
-    with pytest.raises(ValueError, match="patches are 20 x 30 px, but fit saw 64 x 64 px"):
+    with pytest.raises(ValueError, match="patches are 20 x 30 px, but fit saw 32 x 32 px"):
         fitted.predict(np.zeros((3, 20, 30, 3), np.uint8))
 
 

@@ -18,6 +18,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVR
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from histoexpr.exceptions import InputError
 from histoexpr.methods import ExpressionTargetRegressor
 from histoexpr.preprocessing import ExpressionTransformer
 
@@ -143,3 +144,13 @@ def test_a_refused_fit_leaves_the_earlier_one(data):
         model.fit(features * np.nan, adata[:, :3])
     np.testing.assert_array_equal(model.predict(features), expected)
     assert len(model.genes_) == 7
+
+
+def test_what_the_regressor_refuses_is_of_the_family(data):
+    features, adata = data
+    model = ExpressionTargetRegressor(Ridge()).fit(features, adata)
+    for X in (features[:0], features[:, :2], features.astype(str), features * np.nan):
+        with pytest.raises(InputError):
+            model.predict(X)
+    with pytest.raises(InputError, match="NaN"):
+        model.fit(features * np.nan, adata)

@@ -460,6 +460,8 @@ def test_other_spots_are_refused(sampled):
     features, adata = sampled
     with pytest.raises(ValueError, match="not the same spots"):
         benchmark({"ridge": ridge()}, features, adata[::-1])
+    with pytest.raises(ValueError, match="X must be an array"):
+        benchmark({"ridge": ridge()}, [[1.0]] + [[1.0, 2.0]] * (len(adata) - 1), adata)
 
 
 # What is done again

@@ -7,7 +7,8 @@ import pytest
 from sklearn.preprocessing import FunctionTransformer
 
 from histoexpr import ExpressionTransformer, SpotRetriever, STco, Trainer
-from histoexpr.model_selection._fingerprint import describe, key_of
+from histoexpr.data import unpack_target
+from histoexpr.model_selection._fingerprint import data_key, describe, key_of
 
 
 def scaled_by(factor):
@@ -54,3 +55,9 @@ def test_settings_can_be_read():
     genes = told["parameters"]["expression"]["parameters"]["genes"]
     assert (genes["length"], genes["first"]) == (99, ["g0", "g1", "g2"])
     assert json.loads(json.dumps(told)) == told
+
+
+def test_a_masked_array_is_the_array_that_estimators_see():
+    features, target = np.eye(3), unpack_target(np.ones((3, 2)))
+    masked = np.ma.masked_array(features, features > 0)
+    assert data_key(masked, target, None) == data_key(features, target, None)

@@ -73,6 +73,10 @@ def test_spatial_edges_refuse_what_is_not_a_place():
         spatial_edges([[0, np.nan]], 2)
     with pytest.raises(ValueError, match="k=0"):
         spatial_edges([[0, 0]], 0)
+    with pytest.raises(ValueError, match="k=1.5"):
+        spatial_edges([[0, 0]], 1.5)
+    with pytest.raises(ValueError, match="positions must be an array of float64"):
+        spatial_edges("here", 1)
 
 
 def test_many_spots_need_little_memory():

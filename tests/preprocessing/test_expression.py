@@ -175,6 +175,13 @@ def test_highly_variable_survives_a_section_with_one_spot(adata):
     assert len(set(transformer.genes_)) == 15
 
 
+def test_highly_variable_where_no_gene_has_a_normalised_dispersion():
+    """scanpy has nothing to rank then: they tie, and the first are taken."""
+    adata = AnnData(np.array([[1, 1, 0, 0], [1, 0, 0, 2], [0, 1, 2, 0]], dtype=np.float32))
+    chosen = ExpressionTransformer("highly_variable", n_genes=2).fit(adata).genes_
+    assert list(chosen) == ["0", "1"]
+
+
 @pytest.mark.parametrize("genes", ["highly_variable", "highly_expressed", "expressed", None])
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_callers_data_are_not_changed(counts, name, genes):
@@ -275,6 +282,7 @@ def test_checks_can_be_relaxed(adata):
         ({"genes": ["g1"]}, "differ in case: adata has 'G1'"),
         ({"genes": []}, "non-empty list of names"),
         ({"genes": [1, 2]}, "non-empty list of names"),
+        ({"genes": [["G1"], ["G1", "G2"]]}, "genes must be an array"),
         ({"genes": "variable"}, "'genes' parameter"),
         ({"genes": "highly_variable"}, "needs n_genes="),
         ({"genes": "highly_expressed", "n_genes": 41}, "choose 41 genes"),

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 ODD = [0.0, -0.0, 1.0, -1.0, 0.5, np.nan, np.inf, -np.inf, 1e-310, 1e30, 1e300, 2.0**53, 255.0]
 DTYPES = ["f8", "f4", "f2", "i8", "i4", "u1", "u2", "bool", "c8", "O", "U3", ">f8", "M8[s]"]
-SPARSE = ["csr_matrix", "csc_matrix", "coo_matrix", "csr_array", "lil_matrix"]
+SPARSE = ["csr_matrix", "csc_matrix", "coo_matrix", "csr_array", "csc_array", "coo_array",
+          "lil_matrix"]  # fmt: skip
 
 
 @st.composite
@@ -64,13 +65,34 @@ def matrices(draw, n_rows=None, n_columns=None, mostly_right=True):
     if how == "list":
         return array.tolist()
     if how == "frame" and array.ndim == 2:
-        return pd.DataFrame(array)
+        return draw(frames(array))
     if how == "sparse" and array.ndim == 2 and array.dtype.kind in "fiub" and array.dtype != "f2":
         native = array.astype(array.dtype.newbyteorder("="))
         return getattr(scipy.sparse, draw(st.sampled_from(SPARSE)))(native)
     if how == "masked" and array.ndim == 2:
         return np.ma.masked_array(array, array == array[:1])
     return array
+
+
+@st.composite
+def frames(draw, array):
+    """The same values with names, of which some are odd, or stand for several rows or columns."""
+    frame = pd.DataFrame(array)
+    rows, columns = frame.shape
+    index = {
+        "usual": frame.index,
+        "reversed": frame.index[::-1],
+        "one": pd.Index(["a"] * rows),
+        "times": pd.date_range("2020", periods=rows),
+        "missing": pd.Index([np.nan] * rows),
+        "pairs": pd.MultiIndex.from_arrays([range(rows), ["b"] * rows]),
+    }
+    frame.index = index[draw(st.sampled_from(sorted(index)))]
+    how = draw(st.sampled_from(["usual", "usual", "names", "one", "mixed"]))
+    if how != "usual":
+        names = {"names": "abcdefgh"[:columns], "one": ["a"] * columns, "mixed": [0, "b"] * columns}
+        frame.columns = list(names[how])[:columns]
+    return frame
 
 
 NONSENSE = [None, "text", b"", 3, 1.5, object(), [], {}, (), np.nan, [[1, 2], [3]], "", [None]]
@@ -104,15 +126,21 @@ def adatas(draw, n_spots=None, n_genes=None):
     kind = draw(odd(["counts"], [None]))
     dtype = draw(st.sampled_from(["f4", "f8", "i4", "i8", "u2", "bool"]))
     matrix = draw(arrays((n_spots, n_genes), kind, dtype))
-    how = draw(st.sampled_from(["dense", "csr_matrix", "csc_matrix", "csr_array", "None"]))
+    hows = ["dense", "csr_matrix", "csc_matrix", "csr_array", "csc_array", "out of order", "None"]
+    how = draw(st.sampled_from(hows))
     if how == "None":
         matrix = None if draw(st.integers(0, 5)) == 0 else matrix
+    elif how == "out of order":
+        matrix = scipy.sparse.csr_matrix(matrix[:, ::-1])
+        matrix.indices[:] = n_genes - 1 - matrix.indices
+        matrix.has_sorted_indices = False
+        matrix.data.flags.writeable = False
     elif how != "dense":
         matrix = getattr(scipy.sparse, how)(matrix)
     genes = [f"g{i}" for i in range(n_genes)]
     if n_genes > 1 and draw(st.integers(0, 9)) == 0:
         genes[1] = genes[0]
-    obs = pd.DataFrame(index=[f"s{i}" for i in range(n_spots)])
+    obs = pd.DataFrame(index=[f"s{draw(odd(st.just(i), st.just(0)))}" for i in range(n_spots)])
     for key in ("section", "patient", "cell_type", "domain"):
         if draw(st.booleans()):
             values = draw(odd(st.just(list("ABAABBAB")[:n_spots]), names(n_spots)))

@@ -29,6 +29,10 @@ def images():
     others = [IMAGE[..., 0], IMAGE[..., :1], np.dstack([IMAGE, IMAGE[..., :1]]), IMAGE / 255.0,
               IMAGE.astype("u2"), IMAGE[:0], IMAGE[None], picture, picture.convert("1"),
               picture.convert("CMYK"), picture.convert("P"), picture.convert("I"), "no.png", ".",
+              picture.convert("RGBA"), picture.convert("LA"), picture.convert("F"),
+              picture.convert("I").convert("I;16"), IMAGE[::-1, ::2], IMAGE.astype(">u2"),
+              IMAGE > 9, np.asfortranarray(IMAGE), np.ma.masked_array(IMAGE, IMAGE > 9),
+              IMAGE.astype("O"),
               {"A": IMAGE}, {}, {"A": IMAGE, "B": IMAGE}, {"A": None}]  # fmt: skip
     return odd([IMAGE], st.one_of(st.sampled_from(others), nonsense))
 
@@ -195,7 +199,7 @@ def test_slides_of_arrays(data_):
     width, height = (data_.draw(odd([5, 1], [0, -1, 2.5, None, 2**40])) for _ in "xy")
     region = answer(
         slide.read_region,
-        *(data_.draw(odd([0, 5, -3, 1.5], [1e6, np.nan, None, 1e300])) for _ in "xy"),
+        *(data_.draw(odd([0, 5, -3, 1.5], [1e6, np.nan, None, -1e300, 1e300])) for _ in "xy"),
         width,
         height,
         mpp=data_.draw(odd([None, 0.5, 1], [1e-9, 0, "a", 1e9])),

@@ -1,5 +1,6 @@
 """Whatever estimators are given: finite predictions, or a refusal that changes nothing."""
 
+import anndata
 import numpy as np
 import pytest
 import torch
@@ -69,9 +70,10 @@ def test_methods(name, data):
     query = data.draw(st.one_of(st.just(X), arrays((3, 3), "numbers", "f4"), matrices(None, 3)))
     predicted = answer(model.predict, query)
     if predicted is not None:
-        assert np.isfinite(predicted).all() and len(predicted) == len(query)
+        n_rows = query.shape[0] if hasattr(query, "shape") else len(query)  # sparse has no len
+        assert np.isfinite(predicted).all() and len(predicted) == n_rows
         adata = model.predict_adata(query)
-        assert adata.n_obs == len(query) and list(adata.var_names) == list(model.genes_)
+        assert adata.n_obs == n_rows and list(adata.var_names) == list(model.genes_)
     answer(model.score, X, y)
     answer(metrics.pearson_scorer, model, query, y)
     if hasattr(model, "kneighbors"):
@@ -81,6 +83,42 @@ def test_methods(name, data):
     if hasattr(model, "predict_interval"):
         bounds = answer(model.predict_interval, query, data.draw(odd([0.5], [0, "a"])))
         assert bounds is None or (bounds[0] <= bounds[1]).all()
+
+
+ODD_PARAMETERS = [None, np.nan, np.inf, -1, 0, 1.5, np.int64(2), np.float32(0.5), np.bool_(True),
+                  True, np.array(2), np.str_("auto"), "x", (), [], ["a"], [[1], [2, 3]],
+                  object()]  # fmt: skip
+MODELS = METHODS | {
+    "texture": TextureFeaturizer(("stain",)),
+    "stain": StainNormalizer("reinhard"),
+    "context": ContextFeaturizer(TextureFeaturizer(("stain",)), fields_of_view=(1.0,), turns=1),
+    "neighbours": NeighborFeatures(TextureFeaturizer(("stain",))),
+    "timm": TimmFeaturizer("test_resnet", pretrained=False, input_size=32),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@examples(5)
+@given(st.data())
+def test_parameters(own_folder, name, data):
+    """One parameter of a model, or of a part of it, is something else: None, a scalar of NumPy."""
+    model = clone(MODELS[name])
+    # what it has to say of its own: others' parameters are theirs to check
+    own = [key for key in model.get_params() if not key.startswith("regressor__")]
+    key = data.draw(st.sampled_from(sorted(own)))
+    # None is the paper's, and its training takes long
+    values = ODD_PARAMETERS[1:] if key.startswith("trainer") else ODD_PARAMETERS
+    model.set_params(**{key: data.draw(st.sampled_from(values))})
+    rng = np.random.default_rng(0)
+    if name in METHODS:
+        places = {"positions": rng.integers(0, 4, (8, 2)), "section": list("AAAABBBB")}
+        X = SpotFeatures(rng.normal(size=(8, 3)), **places)
+    else:
+        X = SpotPatches.from_arrays(TISSUE, mpp=2.0, spatial=rng.uniform(0, 9, (6, 2)))
+    y = anndata.AnnData(rng.poisson(3.0, (len(X), 4)).astype("f4"))
+    if answer(model.fit, X, y) is not None:
+        found = answer(getattr(model, "predict", None) or model.transform, X)
+        assert found is None or len(found) == len(X)
 
 
 @examples(6)

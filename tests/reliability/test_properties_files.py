@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 from pathlib import Path
 
 import anndata
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 import histoexpr
 from contract import answer, examples
+from fuzz import formats
 from histoexpr import (
     FeatureCache,
     LinearProbe,
@@ -31,8 +33,12 @@ from strategies import adatas, arrays, nonsense, odd
 
 # What no test here drives by itself, and why.
 NOT_DRIVEN = {
-    "nn": "torch modules, which take tensors of the library's own making",
-    "utils": "helpers of the library's own files",
+    **dict.fromkeys(["Attention", "TransformerBlock"], "parts of a Transformer"),
+    **dict.fromkeys(["CellTypeEmbedding", "GraphAttention"], "parts of a GraphSpotEncoder"),
+    "DynamicGraph": "a part of Reg2STModule",
+    "PositionEmbedding": "a part of SpotEncoder",
+    "EndToEnd": "driven by a fit with trainable=True",
+    "ZINB": "what a ZINBHead gives",
     "exceptions": "what is raised",
     "BaseExpressionRegressor": "driven by each method",
     "ExpressionTargetMixin": "driven by each method",
@@ -72,12 +78,7 @@ def test_no_public_entry_is_forgotten():
     assert not left, f"no property test names {left}"
 
 
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    """What takes "text" for a path writes here."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 # an AnnData on disk ------------------------------------------------------------------------------
 
@@ -206,6 +207,37 @@ def test_loaders_of_nothing(name, data):
     assert answer(function, *given_, **(options if data.draw(st.booleans()) else {})) is None
 
 
+# What reads each kind of folder, and what else it has to be given to read a right one.
+READERS = {
+    "Visium": ("load_visium", {"image": "he.tif"}),
+    "VisiumHD": ("load_visium_hd", {"image_scale": "hires", "patch_size": "16um"}),
+    "Hest": ("load_hest", {}),
+    "CSCC": ("load_cscc", {}),
+    "Her2st": ("load_her2st", {}),
+    "Patches": ("load_patches", {"table": "patches.csv", "counts": "counts.csv", "mpp": 2.5}),
+}
+WRONG = [None, "x", 3, -1, 0, True, np.nan, np.inf, 1e300, [], ["Z"], [[1]], {}, {"S1": 3},
+         object(), np.float32(2.5), np.array(2.5), b"", "1e9um"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READERS)
+@examples(3)
+@given(st.data())
+def test_options_of_readers(own_folder, monkeypatch, name, data):
+    """A right folder, and one argument that is something else."""
+    folder = own_folder / "files"
+    if not folder.exists():
+        folder.mkdir()
+        getattr(formats, name)().write(folder)
+    monkeypatch.chdir(folder)
+    reader, usual = getattr(datasets, READERS[name][0]), READERS[name][1]
+    known = list(inspect.signature(reader).parameters)[1:]
+    option = data.draw(st.sampled_from(known))
+    value = data.draw(st.sampled_from(WRONG))
+    found = answer(reader, folder, **{"out_px": 16, **usual, option: value})
+    assert found is None or len(found[0]) == found[1].n_obs > 0
+
+
 @examples(20)
 @given(st.data())
 def test_sections_of_an_adata(data):
@@ -253,7 +285,7 @@ def test_tissue(thumbnail):
 SLIDE = {
     "mpp": [0, -1, "a", np.nan, 1e9], "grid": ["x", None], "pitch": ["1", "0um", "1e-9um", 3],
     "patch_size": ["8", "1um", "8px"], "out_px": [0, "a"], "tissue": [3, len, np.sum, str],
-    "min_tissue": [-1, 2, np.nan, "a"], "genes": [["z"], [], "g", 3, [["a"]]],
+    "min_tissue": [-1, 2, np.nan, "a"], "genes": [["z"], [], "g", [["a"]], [[1], [2, 3]]],
     "smooth": ["x", "0um", 3], "section": [3, "a/b"], "block_size": [0, "a"],
     "n_threads": [0, "a"], "verbose": ["a"],
 }  # fmt: skip

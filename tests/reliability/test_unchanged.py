@@ -24,6 +24,7 @@ import histoexpr
 from histoexpr import (
     ContextFeaturizer,
     ExpressionTransformer,
+    FeatureCache,
     LinearProbe,
     NeighborFeatures,
     SectionCenterer,
@@ -98,7 +99,9 @@ def test_methods(name, data, tmp_path):
             model.score(X, adata)
             metrics.pearson_scorer(model, X, adata)
         histoexpr.save(model, tmp_path / "model.histoexpr")
-        histoexpr.load(tmp_path / "model.histoexpr")
+        again = histoexpr.load(tmp_path / "model.histoexpr")
+        if hasattr(again, "card"):
+            again.card()
         joblib.dump(model, tmp_path / "model.joblib")
         joblib.load(tmp_path / "model.joblib")
     wrong = images if X is features else features
@@ -156,6 +159,7 @@ def test_counts_of_every_kind(kind, data):
 
 IMAGE_STEPS = {
     "timm": small_models.timm(),
+    "kept": TextureFeaturizer(("stain",), cache=FeatureCache()),
     "texture": TextureFeaturizer(),
     "neighbours": NeighborFeatures(TextureFeaturizer(("stain",))),
     "context": ContextFeaturizer(TextureFeaturizer(("stain",))),
@@ -190,10 +194,14 @@ def test_parts_on_arrays(data):
         metrics.mean_pearson(truth, guess, section)
         metrics.rmse_per_gene(truth, guess), metrics.mae_per_gene(truth, guess)
         metrics.ssim_per_section(truth, guess, spatial, section)
+        metrics.ssim_per_gene(truth[:30], guess[:30], spatial[:30])  # one section
         metrics.domain_agreement(guess, labels, section=section, random_state=0)
-        metrics.score_table(truth, guess, section)
+        scores = metrics.score_table(truth, guess, section, genes=adata.var_names)
+        metrics.summarize_gene_sets(scores, {"two": adata.var_names[:2]})
+        calibration.gene_reliability(histoexpr.data.unpack_target(adata), None, guess, truth)
         spread = calibration.SpreadModel().fit(guess, truth - guess).predict(guess)
         calibration.ConformalIntervals().fit(truth - guess, spread).predict(guess, spread)
+        plotting.plot_reliability(truth, guess, spread)
         histoexpr.finer_grid(images)
         SpotPatches.concatenate([images[:5], images[5:]])[[3, 1]].map(lambda patches, _: patches)
     with unchanged_world(truth, guess), pytest.raises(ValueError):
@@ -237,6 +245,7 @@ def test_slides(data, tmp_path):
     tifffile.imwrite(path, pixels, photometric="rgb", tile=(64, 64))
     settings = dict(mpp=2.0, block_size=16, min_tissue=0.0)
     with unchanged_world(pixels, model):
+        slides.find_tissue(histoexpr.open_slide(path).thumbnail(64))
         slides.predict_slide(model, pixels, **settings)
         slides.predict_slide(model, path, out, **settings)
         slides.predict_slides(model, [path], tmp_path / "many", n_jobs=1, **settings)
@@ -269,6 +278,7 @@ def test_model_selection(n_jobs, data, tmp_path):
         model_selection.compare_methods(results)
         model_selection.bootstrap_intervals(results, random_state=0)
         ranked = model_selection.rank_methods(results)
+        model_selection.rank_groups(ranked)
         report.write_report(results, tmp_path / "report.html")
         plotting.plot_scores(results)
         plotting.plot_ranks(ranked)

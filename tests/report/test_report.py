@@ -13,7 +13,7 @@ from sklearn.preprocessing import FunctionTransformer
 from histoexpr import ExpressionTargetRegressor, StInfer
 from histoexpr.metrics import domain_agreement, noise_ceiling
 from histoexpr.model_selection import benchmark, summarize
-from histoexpr.report import write_report
+from histoexpr.report import _drawn, write_report
 from histoexpr.report._drawn import choose_genes
 from histoexpr.report._measures import _set_means
 
@@ -166,7 +166,7 @@ def test_failed_fits_are_shown(page):
     assert page.row("broken")[1:5] == ["failed"] * 3 + ["–"]
     notices = [e["text"] for e in page.elements if e.get("class") == "notice"]
     assert any("3 of 12 fits failed" in text for text in notices)
-    (error,) = [e for e in page.all("td") if "InvalidParameterError" in e["text"]]
+    (error,) = [e for e in page.all("td") if "ParameterError" in e["text"]]
     assert "alpha" in error["text"]
 
 
@@ -280,6 +280,20 @@ def test_chosen_genes_differ(data):
     assert len({best[0], twin.var_names[7]} & set(choose_genes(genes, twin, 3))) == 1
 
 
+def test_spots_of_one_name(run, data, monkeypatch):
+    """Barcodes repeat from section to section: neighbours are not looked up by them."""
+    results, predictions = run
+    renamed = {name: part.copy() for name, part in predictions.items()}
+    for part in renamed.values():
+        part.obs_names = ["AAAC-1"] * part.n_obs
+    monkeypatch.setattr(_drawn, "map_figure", lambda *_: None)
+    monkeypatch.setattr(_drawn, "neighbor_figure", lambda predicted, *_: predicted.obs["row"])
+    settings = {"method": None, "section": "B1", "genes": ["a & b"], "n_genes": 1}
+    _, neighbours = _drawn.drawn_sections(results, renamed, *data, **settings)
+    rows = np.flatnonzero(data[1].obs["section"] == "B1")
+    assert list(neighbours.blocks[0]) == list(rows)
+
+
 def test_reads_the_file(run, tmp_path):
     results, _ = run
     results.to_parquet(tmp_path / "results.parquet")
@@ -302,6 +316,7 @@ def test_refuses_and_loses_nothing(run, data, tmp_path):
     given = {"predictions": predictions, "images": data[0], "adata": data[1]}
     refusals = {
         "lack the columns 'pearson'": (results.drop(columns="pearson"), {}),
+        "True or False in the column 'control'": (results.assign(control="x"), {}),
         "results hold 2: ": (pd.concat([results, results.assign(protocol="x")]), {}),
         "method='nope' has no predictions": (results, {**given, "method": "nope"}),
         "section='Z9' has no predictions of StInfer": (results, {**given, "section": "Z9"}),

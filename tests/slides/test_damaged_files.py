@@ -20,6 +20,13 @@ def test_a_damaged_block_says_what_to_do(tmp_path):
     with pytest.raises(ValueError, match="remove it, and it is predicted again") as caught:
         blocks.read(0, 5)
     assert isinstance(caught.value, HistoexprError)
+    assert blocks.missing() == [1]  # and it is, in a run that goes on
+    path = tmp_path / "b" / "000000.npy"
+    content = path.read_bytes()
+    for place in (8, 21, 63, 130, len(content) - 1):  # length of the head, type, shape, numbers
+        path.write_bytes(content[:place] + bytes([content[place] ^ 2]) + content[place + 1 :])
+        with pytest.raises(ValueError, match="remove it, and it is predicted again"):
+            Blocks(rows, tmp_path / "b", "key").read(0, 3)
     (tmp_path / "b" / "key.txt").write_bytes(b"\xff\xfe")  # no text: another prediction's
     assert Blocks(rows, tmp_path / "b", "key").missing() == [0, 1]
 

@@ -225,6 +225,9 @@ def test_genes_are_chosen_by_name(model, slide, predicted):
     for wrong in (["gene_x"], [genes[0], genes[0]], []):
         with pytest.raises(ValueError, match="genes must be some of the 6"):
             predict_slide(model, slide, genes=wrong)
+    for wrong in ([["a"]], [["a"], ["a", "b"]], np.array("a")):
+        with pytest.raises(ValueError, match="genes must be a"):
+            predict_slide(model, slide, genes=wrong)
 
 
 def test_smoothing_is_a_gaussian_over_spots(model, slide, predicted):

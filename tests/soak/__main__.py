@@ -3,7 +3,7 @@
     python tests/soak [part ...]
 
 Runs the parts named, or all, each in a process of its own. Prints what was tried, what was lost and
-what was measured as JSON, and ends with an error if anything was lost.
+what was measured, a line of JSON for each part, and ends with an error if anything was lost.
 """
 
 import json
@@ -24,7 +24,8 @@ ALONE = "import json, importlib, sys; json.dump(importlib.import_module(sys.argv
 def run(part):
     """What a part found; what it lost, if it failed, is everything."""
     paths = [*map(str, SHARED), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    # As in the Makefile: threads of small networks, beside other work, wait most of the time.
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", ALONE, part], env=environment, stdout=subprocess.PIPE, text=True
@@ -41,7 +42,7 @@ def main():
     for part in parts:
         found = run(part)
         lost |= bool(found["lost"])
-        sys.stdout.write(json.dumps({part: found}, indent=2) + "\n")
+        sys.stdout.write(json.dumps({part: found}) + "\n")
         sys.stdout.flush()
     sys.exit(lost)
 

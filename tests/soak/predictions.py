@@ -23,14 +23,15 @@ from histoexpr import (
     predict_slide,
 )
 
-N_SPOTS, N_TRAINING = 100_000, 2000
-SECTION = 1000  # spots
-ROUNDS, WARM_UP = 8, 3
+N_SPOTS, N_TRAINING = 100_000, 1000
+SECTION = 500  # spots
+ROUNDS, WARM_UP = 6, 2
+SIDE = 3200  # px of the slide, which gives a spot for each 10 x 10
 TOLERANCE = 1e-5
 
 
 def spots(n_spots, seed):
-    """Features of sections of 25 x 40 spots."""
+    """Features of sections of 25 x 20 spots."""
     rng = np.random.default_rng(seed)
     number = np.arange(n_spots)
     col, row = number % SECTION % 25, number % SECTION // 25
@@ -67,44 +68,45 @@ def of_features():
     return {type(model).__name__: model.fit(X, adata) for model in models}
 
 
-def in_parts(predict, X, size, watch):
-    """Predictions of `size` spots at a time, whole sections."""
-    parts = []
+def in_parts(predict, X, size, whole, watch):
+    """By how much predictions of `size` spots at a time, whole sections, differ from `whole`."""
+    largest = 0.0
     for start in range(0, len(X), size):
-        parts.append(predict(X[start : start + size]))
+        rows = slice(start, start + size)
+        largest = max(largest, float(np.abs(whole[rows] - predict(X[rows])).max()))
         watch.look()
-    return np.concatenate(parts)
+    return largest
 
 
-def compare(name, whole, parts, watches):
+def found(whole, differences, watches):
     """What one kind of prediction gave."""
-    difference = float(np.abs(whole - parts).max())
     memory = {kind: watch.found() for kind, watch in watches.items()}
-    wrong = not np.isfinite(whole).all() or difference > TOLERANCE
+    wrong = not np.isfinite(whole).all() or max(differences.values()) > TOLERANCE
     return {
-        "lost": int(wrong) + sum(found["grew_too_much"] for found in memory.values()),
+        "lost": int(wrong) + sum(watched["grew_too_much"] for watched in memory.values()),
         "spots": len(whole),
-        "largest_difference": difference,
-        **memory,
+        "largest_difference": differences,
+        "memory": memory,
     }
 
 
-def predict_features(name, model):
+def predict_features(model):
+    """At once, again and again, and in parts."""
     X = spots(N_SPOTS, 1)
-    again, small = Watch(WARM_UP), Watch(10)
+    again, small = Watch(WARM_UP), Watch(N_SPOTS // SECTION // 20)
     for _ in range(ROUNDS):
         whole = model.predict(X)
         again.look()
-    parts = in_parts(model.predict, X, 2 * SECTION, small)
-    return compare(name, whole, parts, {"whole": again, "parts": small})
+    difference = in_parts(model.predict, X, 2 * SECTION, whole, small)
+    return found(whole, {"in parts": difference}, {"at once": again, "in parts": small})
 
 
 def predict_images(featurizer):
-    """The squares of a slide of 3,200 px: over a slide, at once, and in parts."""
+    """The squares of a slide: over the slide, at once, and in parts."""
     rng = np.random.default_rng(0)
-    coarse = rng.integers(60, 250, (200, 200, 3), dtype=np.uint8)
+    coarse = rng.integers(60, 250, (SIDE // 16, SIDE // 16, 3), dtype=np.uint8)
     slide = np.ascontiguousarray(coarse.repeat(16, axis=0).repeat(16, axis=1))
-    centres = rng.uniform(50, 3150, (500, 2))
+    centres = rng.uniform(50, SIDE - 50, (500, 2))
     model = LinearProbe(featurizer, n_components=16, cv=2, random_state=0)
     model.fit(squares(slide, centres), rng.normal(size=(500, 50)))
     with tempfile.TemporaryDirectory() as folder:
@@ -114,12 +116,13 @@ def predict_images(featurizer):
             out_px=32, tissue=None,
         )  # fmt: skip
         adata = anndata.read_h5ad(out)
-    X, watch = squares(slide, adata.obsm["spatial"]), Watch(10)
-    whole, parts = model.predict(X), in_parts(model.predict, X, 2000, watch)
-    found = compare(type(featurizer).__name__, whole, parts, {"parts": watch})
-    found["largest_difference_over_a_slide"] = difference = float(np.abs(whole - adata.X).max())
-    found["lost"] += difference > TOLERANCE
-    return found
+    X, n_parts = squares(slide, adata.obsm["spatial"]), 50
+    whole, watch = model.predict(X), Watch(n_parts // 10)
+    differences = {
+        "over a slide": float(np.abs(whole - adata.X).max()),
+        "in parts": in_parts(model.predict, X, -(-len(X) // n_parts), whole, watch),
+    }
+    return found(whole, differences, {"in parts": watch})
 
 
 def squares(slide, centres):
@@ -129,8 +132,9 @@ def squares(slide, centres):
 def run():
     """Predict with one kind of model after the other."""
     warnings.simplefilter("ignore")
-    found = {name: predict_features(name, model) for name, model in of_features().items()}
-    found["squares of a slide, network"] = predict_images(timm(cache=None))
-    found["squares of a slide, colours"] = predict_images(Colours())
-    lost = sum(entry["lost"] for entry in found.values())
-    return {"tried": len(found), "lost": lost, **found}
+    kinds = {name: predict_features(model) for name, model in of_features().items()}
+    network = timm(cache=None, batch_size=256, precision="float32")
+    kinds["squares of a slide, network"] = predict_images(network)
+    kinds["squares of a slide, colours"] = predict_images(Colours())
+    lost = sum(kind["lost"] for kind in kinds.values())
+    return {"tried": len(kinds), "lost": lost, **kinds}

@@ -57,6 +57,14 @@ def test_same_seed_same_weights_and_other_seed_others():
     assert not torch.equal(weights(modules[0]), weights(modules[2]))
 
 
+def test_integers_may_be_those_of_numpy():
+    """As a grid of np.arange gives them."""
+    modules = [Regression() for _ in range(2)]
+    for module, kind in zip(modules, (int, np.int64)):
+        Trainer(max_epochs=kind(2), batch_size=kind(8), random_state=0).fit(module, data())
+    assert torch.equal(*map(weights, modules))
+
+
 def test_global_generators_threads_and_dtype_are_left_alone():
     def state():
         return (

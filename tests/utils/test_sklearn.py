@@ -5,9 +5,17 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils._param_validation import InvalidParameterError
 
-from histoexpr import LinearProbe, SectionCenterer, metrics
+from histoexpr import (
+    ContextFeaturizer,
+    LinearProbe,
+    NeighborFeatures,
+    SectionCenterer,
+    SpotPatches,
+    metrics,
+)
 from histoexpr.exceptions import InputError, InputTypeError
 
 X, Y = np.eye(6), np.arange(12.0).reshape(6, 2)
@@ -31,6 +39,20 @@ def test_refusals_of_scikit_learn(call, kind, ours, words):
     assert type(caught.value.__cause__) is not type(caught.value)
     again = pickle.loads(pickle.dumps(caught.value))  # as it comes from a worker
     assert (type(again), str(again)) == (type(caught.value), str(caught.value))
+
+
+class Refuses(FunctionTransformer):
+    def transform(self, images):
+        raise ValueError("not this one")
+
+
+def test_refusals_of_what_is_passed_in():
+    images = SpotPatches.from_arrays(np.zeros((6, 4, 4, 3), np.uint8), spatial=np.eye(6)[:, :2])
+    inner = Refuses(validate=False)
+    around = ContextFeaturizer(inner, fields_of_view=(1.0,))
+    for model in (LinearProbe(inner), NeighborFeatures(inner), around):
+        with pytest.raises(InputError, match="not this one"):
+            model.fit(images, Y).transform(images)
 
 
 def test_what_a_function_itself_meets_is_not_translated():
