@@ -33,7 +33,7 @@ QUICK = Trainer(max_epochs=3)
 
 @pytest.fixture(autouse=True)
 def jobs():
-    """Other tests (featurizers/test_trainable.py, data/test_patches.py) run on joblib's default."""
+    """Other tests (metrics/test_scorer.py, data/test_patches.py) run on joblib's default."""
     with forked_jobs():
         yield
 

@@ -112,8 +112,12 @@ class Workers:
 def cluster(tmp_path):
     """A client, and its two workers."""
     distributed = pytest.importorskip("distributed", reason="needs histoexpr[distributed]")
+    import dask
+
     nobody = {"n_workers": 0, "host": "127.0.0.1", "dashboard_address": None}
+    manager = "distributed.scheduler.active-memory-manager.interval"
     with (
+        dask.config.set({manager: "10ms"}),  # drops at once what several workers have
         distributed.LocalCluster(**nobody, silence_logs=logging.CRITICAL) as scheduler,
         distributed.Client(scheduler, set_as_default=False) as client,
     ):

@@ -1,6 +1,7 @@
 """joblib's dask backend, for runs that survive the loss of a worker."""
 
 import contextlib
+import warnings
 
 import joblib
 from joblib.parallel import get_active_backend
@@ -13,9 +14,10 @@ class SurvivingClient:
 
     joblib's dask backend leaves each array that it sends on one worker alone, and ends with a
     ``FutureCancelledError`` when that worker is lost. With this client, data of a MiB or more are
-    sent once to every worker, the rest goes along with its task, and what a lost worker had to do
-    is done by another. `model_selection.benchmark` and `slides.predict_slides` use it by
-    themselves; the functions of scikit-learn have to be given it.
+    kept by the scheduler and sent once to a worker that needs them, the rest goes along with its
+    task, and what a lost worker had to do is done by another. `model_selection.benchmark` and
+    `slides.predict_slides` use it by themselves; the functions of scikit-learn have to be given
+    it.
 
     Parameters
     ----------
@@ -36,14 +38,24 @@ class SurvivingClient:
     def __getattr__(self, name):
         return getattr(self._client, name)
 
-    def scatter(self, data, *, broadcast=False, **options):
-        """Send data to every worker; what is small comes back as it is, to go with its task."""
+    def scatter(self, data, *, broadcast=False, **_):
+        """Futures of data, as joblib asks for them: of a list at once, or of one, to be awaited."""
         from dask.sizeof import sizeof
 
-        if broadcast or sizeof(data) >= _LARGE:
-            # Keys of their own: those of an earlier run may be about to be forgotten.
-            return self._client.scatter(data, **{**options, "broadcast": True, "hash": False})
-        return _as_it_is(data)
+        if broadcast:
+            return [self._kept(value) for value in data]
+        return _as_it_is(self._kept(data) if sizeof(data) >= _LARGE else data)
+
+    def _kept(self, data):
+        # A task that the scheduler can have done again. What is scattered is not: it is gone with
+        # the last worker that has it, and dask reduces copies to one.
+        with warnings.catch_warnings():  # that it is large
+            warnings.simplefilter("ignore", UserWarning)
+            return self._client.submit(_itself, data, pure=False)
+
+
+def _itself(data):
+    return data
 
 
 async def _as_it_is(data):
@@ -56,7 +68,7 @@ def surviving(*data):
     Parameters
     ----------
     *data : object
-        What several tasks are given: sent to every worker now, and not with the tasks.
+        What several tasks are given: sent once to each worker, and not with the tasks.
     """
     backend = _dask_backend()
     if backend is None:

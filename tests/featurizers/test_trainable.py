@@ -7,6 +7,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from processes import forked_jobs
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_score
@@ -305,7 +306,8 @@ def test_cross_validation_with_two_jobs(cohort):
     images, adata = cohort
     given = dict(groups=adata.obs["patient"], cv=LeaveOneGroupOut(), scoring=pearson_scorer)
     model = stco(retriever=SpotRetriever(20))
-    two = cross_val_score(model, images, adata, n_jobs=2, **given)
+    with forked_jobs():
+        two = cross_val_score(model, images, adata, n_jobs=2, **given)
     assert np.isfinite(two).all() and len(two) == 3
 
 

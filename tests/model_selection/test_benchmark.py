@@ -7,6 +7,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from processes import forked_jobs
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
@@ -218,7 +219,8 @@ def test_number_of_jobs_changes_nothing(sampled):
         )
 
     one, predicted_one = run(1)
-    two, predicted_two = run(2)
+    with forked_jobs():
+        two, predicted_two = run(2)
     measured = ["seconds_fit", "seconds_predict", "peak_memory"]
     pd.testing.assert_frame_equal(
         one.drop(columns=measured), two.drop(columns=measured), atol=1e-5, rtol=0
