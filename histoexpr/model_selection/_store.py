@@ -6,9 +6,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from ..data._checked_arrays import load_checked, save_checked
+from ..data._hashing import digest
 from ..exceptions import MissingFileError
 from ..utils import written_aside
 from ..utils._h5ad import write_h5ad
@@ -23,6 +24,11 @@ def _damaged_is_said(path):
             yield
         except FileNotFoundError as error:  # which is no damage
             raise MissingFileError(f"{str(path)!r} was removed while it was read.") from error
+
+
+def _checksum(entry):
+    """Of an entry without it, as it is written in JSON: floats are the same when they are read."""
+    return digest(json.dumps(entry).encode()).hex()
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class Store:
             return None
         with _damaged_is_said(self._fit(key)):
             entry = read_json(self._fit(key))
+            if entry.pop("checksum", None) != _checksum(entry):
+                raise ValueError("it is not as it was written")
             entry["scores"] = pd.DataFrame(entry["scores"])
         if with_predictions:
             import anndata
@@ -85,7 +93,7 @@ class Store:
         plain = {k: v for k, v in entry.items() if k != "predictions"}
         plain["scores"] = entry["scores"].to_dict("list")
         with written_aside(self._fit(key)) as aside:
-            aside.write_text(json.dumps(plain))
+            aside.write_text(json.dumps({**plain, "checksum": _checksum(plain)}))
 
     def features(self, key, compute):
         """Features of a key, computed when they are not there.
@@ -105,9 +113,9 @@ class Store:
         if not path.exists():
             features = compute()
             with written_aside(path) as aside:
-                np.save(aside, features)
+                save_checked(aside, features)
         with _damaged_is_said(path):
-            return np.load(path, mmap_mode="r")
+            return load_checked(path)
 
     def write_settings(self, protocol, settings):
         """Keep the settings of a run in words."""

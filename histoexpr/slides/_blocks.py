@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from joblib.hashing import NumpyHasher
 
-from ..data._hashing import DIGEST_BYTES, digest
+from ..data._checked_arrays import load_checked, save_checked
 from ..exceptions import FileError, InputError
 from ..utils import written_aside
 from ..utils._reading import reading
@@ -68,9 +68,8 @@ class Blocks:
             self._in_memory[number] = values
             return
         try:
-            with written_aside(self._path(number)) as aside, open(aside, "wb") as file:
-                np.save(file, values)
-                file.write(_checksum(values))
+            with written_aside(self._path(number)) as aside:
+                save_checked(aside, values)
         except OSError as error:
             raise FileError(f"{error} {self.hint}") from error
 
@@ -116,23 +115,12 @@ class Blocks:
             return self._in_memory[number]
         path = self._path(number)
         with reading(repr(str(path)), "is damaged: remove it, and it is predicted again"):
-            values = np.load(path, mmap_mode="r")
-            if number not in self._whole:
-                with open(path, "rb") as file:
-                    file.seek(-DIGEST_BYTES, 2)
-                    if file.read() != _checksum(values):
-                        raise ValueError("it is not as it was written")
-                self._whole.add(number)
+            values = load_checked(path, check=number not in self._whole)
+            self._whole.add(number)
             return values
 
     def _path(self, number):
         return self._folder / f"{number:06d}.npy"
-
-
-def _checksum(values):
-    """16 bytes, at the end of a block's file, that its shape, type and numbers decide."""
-    values = np.ascontiguousarray(values)
-    return digest(f"{values.dtype.str}{values.shape}".encode() + digest(values))
 
 
 def key_of(*parts):

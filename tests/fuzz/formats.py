@@ -261,7 +261,8 @@ class Finished:
     def read(self, folder):
         entry = Store(folder).read("k", with_predictions=True)
         if entry is not None:
-            assert isinstance(entry["scores"], pd.DataFrame)
+            assert entry["scores"].to_dict("list") == {"gene": ["a", "b"], "pearson": [0.5, 0.25]}
+            assert entry["seconds"] == 1.5
             assert isinstance(entry["predictions"], anndata.AnnData)
 
 
@@ -271,7 +272,7 @@ class Features:
 
     def read(self, folder):
         found = Store(folder).features("k", lambda: np.arange(12.0).reshape(4, 3))
-        assert isinstance(found, np.ndarray)
+        np.testing.assert_array_equal(found, np.arange(12.0).reshape(4, 3))
 
 
 SECTIONS = [Visium, VisiumFirst, VisiumHD, Hest, HestSlide, CSCC, Her2st, Patches, H5AD, Sheet]

@@ -27,3 +27,19 @@ def test_damaged_files_say_what_to_do(tmp_path, text):
         store.read("k", with_predictions=True)
     with pytest.raises(ValueError, match="k.npy.* damaged: remove it"):
         store.features("k", lambda: np.ones((2, 2)))
+
+
+def test_a_changed_number_is_not_taken(tmp_path):
+    store = Store(tmp_path)
+    entry = {"scores": pd.DataFrame({"pearson": [0.25]}), "seconds": 2.0, "predictions": None}
+    store.write("k", entry)
+    store.features("k", lambda: np.arange(12.0).reshape(4, 3))
+    fit, features = tmp_path / "fits/k.json", tmp_path / "features/k.npy"
+    fit.write_text(fit.read_text().replace("0.25", "0.75"))
+    with pytest.raises(ValueError, match="k.json.* damaged: remove it"):
+        store.read("k", with_predictions=False)
+    content = bytearray(features.read_bytes())
+    content[-40] ^= 1
+    features.write_bytes(content)
+    with pytest.raises(ValueError, match="k.npy.* damaged: remove it"):
+        store.features("k", lambda: np.ones((2, 2)))
