@@ -125,7 +125,11 @@ def read_parquet(path, columns=None):
                 raise InputError(f"{str(path)!r} has columns of one name: {name_some(there)}.")
             wanted = there if columns is None else [name for name in there if name in columns]
             _check_parquet(file.metadata, len(wanted), path)
-            return file.read(columns=wanted).to_pandas()
+            table = file.read(columns=wanted)
+            frame = table.to_pandas()
+            # pandas wrote them there; pyarrow brings them back in later versions only
+            frame.attrs = json.loads((table.schema.metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
+            return frame
 
 
 def check_parquet(path):
