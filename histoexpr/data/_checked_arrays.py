@@ -2,12 +2,19 @@
 
 import numpy as np
 
+from ..utils import written_aside
 from ._hashing import DIGEST_BYTES, digest
 
 
 def save_checked(path, values):
-    """Write an array, so that `load_checked` knows it again; `numpy.load` reads it, too."""
-    with open(path, "wb") as file:
+    """Write an array, so that `load_checked` knows it again; `numpy.load` reads it, too.
+
+    Parameters
+    ----------
+    path : path
+    values : ndarray
+    """
+    with written_aside(path) as aside, open(aside, "wb") as file:
         np.save(file, values)
         file.write(_checksum(values))
 

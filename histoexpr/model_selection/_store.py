@@ -111,9 +111,7 @@ class Store:
         """
         path = self.folder / "features" / f"{key}.npy"
         if not path.exists():
-            features = compute()
-            with written_aside(path) as aside:
-                save_checked(aside, features)
+            save_checked(path, compute())
         with _damaged_is_said(path):
             return load_checked(path)
 

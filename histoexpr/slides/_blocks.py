@@ -68,8 +68,7 @@ class Blocks:
             self._in_memory[number] = values
             return
         try:
-            with written_aside(self._path(number)) as aside:
-                save_checked(aside, values)
+            save_checked(self._path(number), values)
         except OSError as error:
             raise FileError(f"{error} {self.hint}") from error
 
