@@ -7,11 +7,9 @@ import lzma
 
 import anndata
 import pandas as pd
-import scipy.sparse
 
-from ..exceptions import InputError
 from ..utils._hdf5 import opened_h5
-from ..utils._reading import check_decoded, read_text, reading
+from ..utils._reading import check_decoded, check_sparse, read_text, reading
 
 _OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _KIND = "feature_types"  # 10x Genomics' column
@@ -84,17 +82,3 @@ def _sizes_of_mtx(path):
             line = file.readline(2**16)
     rows, columns, values = (int(word) for word in line.split())
     return rows, columns, values
-
-
-def check_sparse(adata):
-    """The AnnData, if the indices of its sparse matrices stay within their bounds.
-
-    Compiled code believes them: with others it reads and writes beyond the arrays.
-    """
-    for matrix in (adata.X, *adata.layers.values()):
-        if scipy.sparse.issparse(matrix) and hasattr(matrix, "check_format"):
-            try:
-                matrix.check_format(full_check=True)
-            except ValueError as error:
-                raise InputError(f"a sparse matrix in it is damaged ({error})") from error
-    return adata

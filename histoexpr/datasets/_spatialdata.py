@@ -13,9 +13,8 @@ from ..data._decode import to_rgb
 from ..data._patch_checks import check_spatial
 from ..exceptions import InputError, InputTypeError
 from ..utils import import_optional, name_some
-from ..utils._reading import check_parquet, reading
+from ..utils._reading import check_parquet, check_sparse, reading
 from ..utils._zarr import check_zarr
-from ._files import check_sparse
 from ._section import (
     OUT_PX,
     PATCH_SIZE,
@@ -88,6 +87,10 @@ def from_spatialdata(
     -----
     The centres of the region's shapes are brought to pixels of the image by its transformation
     in the coordinate system, so that image and shapes may each have their own.
+
+    A store is first read by a process of its own: its tables, shapes and labels, and all of the
+    image, which takes some seconds a GB. ``HISTOEXPR_TRUST_FILES=1`` in the environment leaves that
+    out, for stores that you trust.
     """
     spatialdata = import_optional("spatialdata", extra="spatialdata", purpose="from_spatialdata")
     if isinstance(sdata, (str, os.PathLike)):
@@ -164,7 +167,7 @@ class ElementSlide(Slide):
 def _read(spatialdata, path, image):
     """The SpatialData in a store, once what will be read of it is known to be bearable."""
     with reading(repr(str(path)), "cannot be read as SpatialData"):
-        images = [folder for folder in path.glob("images/*/") if image in (None, folder.name)]
+        images = [f for f in path.glob("images/*") if f.is_dir() and image in (None, f.name)]
         there = [path / group for group in ("tables", "shapes", "labels")]
         there += images if len(images) == 1 else []  # of more, one has to be chosen
         parts = [str(part.relative_to(path)) for part in there if part.is_dir()]

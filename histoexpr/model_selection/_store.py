@@ -14,7 +14,7 @@ from ..exceptions import MissingFileError
 from ..utils import written_aside
 from ..utils._h5ad import write_h5ad
 from ..utils._hdf5 import opened_h5
-from ..utils._reading import read_json, reading
+from ..utils._reading import check_sparse, read_json, reading
 
 
 @contextlib.contextmanager
@@ -69,7 +69,7 @@ class Store:
 
             with _damaged_is_said(self._predictions(key)):
                 with opened_h5(self._predictions(key)):
-                    entry["predictions"] = anndata.read_h5ad(self._predictions(key))
+                    entry["predictions"] = check_sparse(anndata.read_h5ad(self._predictions(key)))
         return entry
 
     def has(self, key, with_predictions):

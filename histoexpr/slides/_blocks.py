@@ -103,8 +103,8 @@ class Blocks:
             return False
         try:
             self.load(number)
-        except InputError as error:
-            logger.warning("%s", error)
+        except InputError:
+            logger.warning("%s is damaged; it is predicted again", self._path(number))
             return False
         return True
 

@@ -12,7 +12,7 @@ from ..exceptions import InputError, InputTypeError, MissingFileError
 from ..plotting import plot_genes
 from ..utils import name_some, written_aside
 from ..utils._hdf5 import opened_h5
-from ..utils._reading import check_decoded, reading
+from ..utils._reading import check_decoded, check_sparse, reading
 from ..utils._sklearn import validate_params
 from ..utils._validation import as_array
 from ..utils._zarr import check_zarr
@@ -94,9 +94,12 @@ def _read(predicted):
     with reading(repr(str(predicted)), _NOT_OURS):
         if Path(predicted).suffix == ".zarr":
             check_zarr(Path(predicted))
-            return anndata.read_zarr(predicted)
+            return check_sparse(anndata.read_zarr(predicted))
         with opened_h5(predicted):
-            return anndata.read_h5ad(predicted, backed="r")  # genes are read one by one
+            adata = anndata.read_h5ad(predicted, backed="r")  # genes are read one by one
+        if not hasattr(adata.X, "id"):
+            raise TypeError("its numbers are not a matrix as they are written")
+        return check_sparse(adata)
 
 
 def _write_png(adata, folder, genes):

@@ -1,6 +1,7 @@
 """Files whose readers may crash or fill the memory, tried in a process of their own."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -9,13 +10,16 @@ from ..exceptions import FileError, InputError
 from . import _read_apart
 from ._reading import LIMIT_VARIABLE, most_bytes
 
+logger = logging.getLogger(__name__)
+
 TRUST_VARIABLE = "HISTOEXPR_TRUST_FILES"
 # What is allocated is filled with noise, so that what is read before it is written crashes there.
 _NOISE = {"MALLOC_PERTURB_": "165"}
+_ENDED = (-9, -15)  # SIGKILL, SIGTERM: by a person, a scheduler, or a machine without memory
 _ONE_THREAD = {"MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-def check_apart(path, reader, parts=("",)):
+def check_apart(path, reader, parts=("",), lazy=()):
     """Have another process read a file, so that one its reader cannot bear stops only that.
 
     HDF5 believes what a file tells of the lengths and places of its strings: it reads beyond its
@@ -27,6 +31,8 @@ def check_apart(path, reader, parts=("",)):
     reader : {"hdf5", "zarr"}
     parts : sequence of str, default=("",)
         Of a zarr store, the groups and arrays to read; "" is all.
+    lazy : sequence of str, default=()
+        Groups of a zarr store whose arrays are read chunk by chunk.
 
     Raises
     ------
@@ -35,15 +41,19 @@ def check_apart(path, reader, parts=("",)):
     OSError
         If the reader refuses it, in the reader's words; or if no process can be started.
     """
-    if os.environ.get(TRUST_VARIABLE, "0") not in ("", "0"):
+    if os.environ.get(TRUST_VARIABLE) == "1":
         return
+    if not sys.executable or getattr(sys, "frozen", False):
+        raise _not_tried(path, "there is no Python to start")
     asked = {
         "path": os.path.abspath(path),
         "reader": reader,
         "parts": list(parts),
+        "lazy": list(lazy),
         "modules": [place for place in sys.path if place],
         "most_bytes": int(min(most_bytes(), sys.maxsize // 8)),
     }
+    logger.info("%s is read by a process of its own first", path)
     try:
         tried = subprocess.run(
             [sys.executable, "-I", _read_apart.__file__, json.dumps(asked)],
@@ -54,7 +64,13 @@ def check_apart(path, reader, parts=("",)):
         )
     except OSError as error:
         raise _not_tried(path, error) from error
-    code, said = tried.returncode, tried.stderr.decode(errors="replace").strip()
+    _check_end(path, reader, tried.returncode, tried.stderr.decode(errors="replace").strip())
+
+
+def _check_end(path, reader, code, said):
+    """Raise what the end of the process tells."""
+    if code == _read_apart.REFUSED and "unable to lock file" in said:
+        raise FileError(f"{str(path)!r} is open for writing; close it there to read it ({said}).")
     if code == _read_apart.REFUSED:
         raise OSError(said)
     if code == _read_apart.TOO_LARGE:
@@ -63,6 +79,8 @@ def check_apart(path, reader, parts=("",)):
             f"file may take. If you trust it, set the environment variable {LIMIT_VARIABLE} "
             "to more."
         )
+    if code in _ENDED:
+        raise _not_tried(path, "the process was ended from outside; is there memory enough?")
     if code < 0 or code > 255:  # a signal; on Windows, a number of its own
         raise InputError(
             f"{str(path)!r} makes its reader, {reader}, crash ({code}): it is damaged, or was made "

@@ -20,8 +20,8 @@ def opened_h5(path):
     Raises
     ------
     ValueError
-        If its arrays would take too much memory together, or lie in other files, or if HDF5
-        would crash, or never come back, from reading it.
+        If its arrays would take too much memory together, lie in other files or under several
+        names, or if HDF5 would crash, or never come back, from reading it.
     """
     import h5py
 
@@ -32,15 +32,18 @@ def opened_h5(path):
 
         def look(name, item):
             nonlocal n_bytes
+            if not isinstance(item, h5py.Datatype) and h5py.h5o.get_info(item.id).rc > 1:
+                # What reads the file takes it anew under each, without end where they are nested.
+                raise InputError(f"{str(path)!r} has {name!r} under several names.")
             if isinstance(item, h5py.Dataset):
                 n_bytes += (item.size or 0) * item.dtype.itemsize
                 if item.external or item.is_virtual:
                     raise InputError(f"{str(path)!r} takes {name!r} from another file.")
             elif isinstance(item, h5py.Group):
                 links = {key: item.get(key, getlink=True) for key in item}
-                elsewhere = [key for key in links if isinstance(links[key], h5py.ExternalLink)]
+                elsewhere = [key for key in links if not isinstance(links[key], h5py.HardLink)]
                 if elsewhere:
-                    raise InputError(f"{str(path)!r} takes {elsewhere[0]!r} from another file.")
+                    raise InputError(f"{str(path)!r} takes {elsewhere[0]!r} from another place.")
 
         look("/", file)
         file.visititems(look)

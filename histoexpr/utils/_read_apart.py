@@ -17,28 +17,25 @@ REFUSED, TOO_LARGE = 3, 4  # exit codes; others are Python's own
 _BLOCK = 2**26  # bytes that are read at once
 _SPARE = 2**28  # bytes that reading takes beside what is read
 _TWICE = 2  # a chunk is there as unpacked, and in its array
+_OF_CHUNK = 2**10  # bytes that stand for the time that reading a chunk takes, however small it is
 
 
 def main():
     asked = json.loads(sys.argv[1])
     sys.path[:] = asked["modules"]
-    read, most = {"hdf5": _hdf5, "zarr": _zarr}[asked["reader"]], asked["most_bytes"]
-    blocks = read(asked["path"], asked["parts"], most)
-    next(blocks)  # has imported what it needs
-    _bound_memory(_TWICE * most + _SPARE)
+    read = {"hdf5": _hdf5, "zarr": _zarr}[asked["reader"]]
+    parts_of_bytes = read(asked["path"], asked["parts"], asked["lazy"])
+    next(parts_of_bytes)  # has imported what it needs
+    _bound_memory(_TWICE * asked["most_bytes"] + _SPARE)
     try:
-        _check(sum(map(_bytes_of_strings, blocks)), most)
+        if any(taken > asked["most_bytes"] for taken in itertools.accumulate(parts_of_bytes)):
+            return TOO_LARGE
     except MemoryError:
         return TOO_LARGE
     except Exception as error:  # HDF5, zarr and its codecs each have their own
         sys.stderr.write(str(error) or type(error).__name__)
-        return REFUSED
+        return TOO_LARGE if "memory allocation failed" in str(error) else REFUSED
     return 0
-
-
-def _check(n_bytes, most):
-    if n_bytes > most:
-        raise MemoryError
 
 
 def _bound_memory(n_bytes):
@@ -48,28 +45,28 @@ def _bound_memory(n_bytes):
 
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + n_bytes
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        if hard == resource.RLIM_INFINITY or most < hard:
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        if soft == resource.RLIM_INFINITY or most < soft:
             resource.setrlimit(resource.RLIMIT_AS, (most, hard))
 
 
-def _hdf5(path, parts, most):
-    """Arrays that are all attributes and data of an HDF5 file, after a first None."""
+def _hdf5(path, parts, lazy):
+    """Bytes that the data of an HDF5 file take, part by part; a first 0 before it is opened."""
     import h5py
     import numpy as np
 
     with contextlib.suppress(ImportError):
         import hdf5plugin  # noqa: F401 - brings filters; anndata's files may need them
-    yield
+    yield 0
     with h5py.File(path, "r") as file:
         items = [file]
         file.visititems(lambda _, item: items.append(item))
         arrays = [item for item in items if isinstance(item, h5py.Dataset) and _is_here(item)]
-        _check(sum(array.size * array.dtype.itemsize for array in arrays), most)
+        yield sum(_declared(array, array.chunks or array.shape, 0) for array in arrays)
         for item in items:
-            yield from map(np.asarray, item.attrs.values())
+            yield from map(_bytes_of_strings, map(np.asarray, item.attrs.values()))
         for array in arrays:
-            yield from _blocks(array, array.chunks or (1,) * array.ndim)
+            yield from map(_bytes_of_strings, _blocks(array, array.chunks or (1,) * array.ndim))
 
 
 def _is_here(dataset):
@@ -83,16 +80,28 @@ def _is_here(dataset):
     return all(map(h5py.h5z.filter_avail, filters))
 
 
-def _zarr(path, parts, most):
-    """Arrays that are all data of parts of a zarr store, after a first None."""
+def _zarr(path, parts, lazy):
+    """Bytes that the arrays in parts of a zarr store take; a first 0 before it is opened."""
     import zarr
 
-    yield
+    yield 0
     for file in (found for part in parts for found in Path(path, part).rglob("*")):
         if _tells_of_array(file):
             array = zarr.open_array(str(file.parent), mode="r")
-            chunks = getattr(array, "shards", None) or array.chunks
-            yield from _blocks(array, chunks, _stored(file.parent, array.ndim))
+            by_chunk = file.relative_to(path).parts[0] in lazy
+            declared = _declared(array, array.chunks, len(str(array.fill_value)), by_chunk)
+            yield declared
+            stored = _stored(file.parent, array.ndim)
+            blocks = _blocks(array, getattr(array, "shards", None) or array.chunks, stored)
+            yield from map(_bytes_of_strings, blocks)
+            yield -declared if by_chunk else 0  # given back when the next one is read
+
+
+def _declared(array, chunks, of_value, by_chunk=False):
+    """Bytes that an array says it takes, or a chunk of it; not less than its chunks stand for."""
+    n_chunks = math.prod(-(-n // max(1, side)) for n, side in zip(array.shape, chunks))
+    n_values = math.prod(chunks if by_chunk else array.shape)
+    return max((array.dtype.itemsize + of_value) * n_values, _OF_CHUNK * n_chunks)
 
 
 def _tells_of_array(file):
@@ -137,7 +146,7 @@ def _bytes_of_strings(values):
     if values.dtype != object:
         return 0
     sized = (value for value in values.flat if hasattr(value, "__len__"))
-    return sum(getattr(value, "nbytes", None) or len(value) for value in sized)
+    return sum(getattr(value, "nbytes", None) or sys.getsizeof(value) for value in sized)
 
 
 if __name__ == "__main__":

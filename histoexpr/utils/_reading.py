@@ -154,5 +154,23 @@ def _check_parquet(stated, n_columns, path):
     check_decoded(n_bytes, f"the table in {str(path)!r}")
 
 
+def check_sparse(adata):
+    """The AnnData, if the indices of its sparse matrices stay within their bounds.
+
+    Compiled code believes them: with others it reads and writes beyond the arrays.
+    """
+    import scipy.sparse
+
+    parts = (adata.layers, adata.obsm, adata.varm, adata.obsp, adata.varp)
+    raw = [] if adata.raw is None else [adata.raw.X]
+    for matrix in (adata.X, *raw, *(matrix for part in parts for matrix in part.values())):
+        if scipy.sparse.issparse(matrix) and hasattr(matrix, "check_format"):
+            try:
+                matrix.check_format(full_check=True)
+            except ValueError as error:
+                raise InputError(f"a sparse matrix in it is damaged ({error})") from error
+    return adata
+
+
 def _gib(n_bytes):
     return f"{n_bytes / 2**30:.3g}"

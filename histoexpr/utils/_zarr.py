@@ -1,20 +1,20 @@
 """Zarr stores that anyone may have written."""
 
 import json
-import math
+from pathlib import Path
 
 from ..exceptions import InputError
 from ._apart import check_apart
-from ._reading import check_decoded, read_json
+from ._reading import read_json
 
-_MOST_ITEM = 8  # bytes of a value
-_OF_CHUNK = 2**10  # bytes that reading one takes, however small it is
-_CODECS = ("codecs", "compressor", "filters")
-_LAYOUT = ("shape", "chunks", "chunk_grid", "dtype", "data_type", *_CODECS)
+_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 
 
 def check_zarr(path, parts=("",), lazy=()):
-    """Refuse a store whose arrays fill the memory, once another process has read its parts.
+    """Refuse a store that would fill the memory, run code, or crash its reader.
+
+    Another process reads it, to see. It goes by the metadata that stand beside the data; zarr
+    may go by copies of them, which therefore have to be the same.
 
     Parameters
     ----------
@@ -28,37 +28,50 @@ def check_zarr(path, parts=("",), lazy=()):
     Raises
     ------
     ValueError
-        If an array, or a chunk of one, would take too much, or reading it would run code or crash.
+        If it is such a store.
     OSError
         If it cannot be read otherwise.
     """
-    files = [file for name in ("zarr.json", ".zarray", ".zmetadata") for file in path.rglob(name)]
-    stated = {str(file): read_json(file) for file in files}
-    for file in files:
-        for name, copy in _copies(stated[str(file)]):
-            place = file.parent / name / file.name.replace(".zmetadata", "")
-            own = stated.get(str(place), {})
-            if any(copy.get(key) != own.get(key) for key in _LAYOUT):
-                raise InputError(f"{str(file)!r} tells of {name!r} otherwise than itself does.")
-        whole = file.relative_to(path).parts[0] not in lazy
-        _check_array(stated[str(file)], whole, f"an array of {str(file)!r}")
-    check_apart(path, "zarr", parts)
+    told = {}
+    for file in path.rglob("*"):
+        if file.is_symlink():
+            raise InputError(
+                f"{str(file)!r} is a link; a store has to hold all that is read of it. Put what it "
+                "points to in its place."
+            )
+        if file.name in _METADATA:
+            told[str(file)] = read_json(file)
+            if "pickle" in _layout(told[str(file)]):
+                raise InputError(f"{str(file)!r} tells of a pickle: reading it would run it.")
+    for file in map(Path, told):
+        _check_metadata(file, told)
+    check_apart(path, "zarr", parts, lazy)
 
 
-def _copies(stated):
-    """What the metadata of a group tell, once more, of what is in it; zarr believes these."""
-    copies = (stated.get("consolidated_metadata") or stated).get("metadata", {})
-    return [item for item in copies.items() if not item[0].endswith((".zattrs", ".zgroup"))]
+def _check_metadata(file, told):
+    """Refuse what zarr could read in more than one way."""
+    if file.name == "zarr.json" and {str(file.with_name(n)) for n in _METADATA[1:]} & set(told):
+        raise InputError(f"{str(file.parent)!r} has metadata of two formats of zarr; remove one.")
+    for name, copy in _copies(told[str(file)]):
+        place = file.parent / name / file.name.replace(".zmetadata", "")
+        if _layout(copy) != _layout(told.get(str(place), {})):
+            raise InputError(
+                f"{str(file)!r} tells of {name!r} otherwise than itself does. Write it anew "
+                "(zarr.consolidate_metadata), or remove the copy."
+            )
 
 
-def _check_array(stated, whole, what):
-    grid = stated.get("chunk_grid", {}).get("configuration", {})
-    shape, chunks = stated.get("shape"), stated.get("chunks", grid.get("chunk_shape"))
-    if "pickle" in json.dumps([stated.get(key) for key in _CODECS]):
-        raise InputError(f"{what} is packed by pickle: reading it would run what it says.")
-    if not shape or not chunks:
-        return
-    shape, chunks = list(map(int, shape)), list(map(int, chunks))
-    n_chunks = math.prod(-(-n // max(1, side)) for n, side in zip(shape, chunks))
-    n_values = max(math.prod(chunks), math.prod(shape) if whole else 0)
-    check_decoded(max(_MOST_ITEM * n_values, _OF_CHUNK * n_chunks), what)
+def _copies(told, within=""):
+    """What metadata of a group tell, once more, of all that is in it: (name, metadata)."""
+    for holder in (told, told.get("consolidated_metadata") or {}):
+        for name, copy in (holder.get("metadata") or {}).items():
+            if not name.endswith(".zattrs"):
+                yield within + name, copy
+                yield from _copies(copy, f"{within}{name}/")
+
+
+def _layout(told):
+    """All but what users write, as text: NaN equals nothing."""
+    ours = {k: v for k, v in told.items() if k not in ("attributes", "consolidated_metadata")}
+    ours.pop("metadata", None)
+    return json.dumps(ours, sort_keys=True)

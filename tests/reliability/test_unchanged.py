@@ -264,7 +264,11 @@ def test_model_selection(n_jobs, data, tmp_path):
     # Python before 3.14 has one list of filters for all threads: `warnings.catch_warnings` of one
     # thread puts back what another has set. So does anndata, for its views, with pandas' options.
     but = ["warnings filters", "showwarning", "pandas"] if n_jobs == 2 else []
-    with joblib.parallel_config("threading"):  # the threads of this process, which is watched
+    option = "mode.chained_assignment"
+    with (
+        joblib.parallel_config("threading"),  # the threads of this process, which is watched
+        pd.option_context(option, pd.get_option(option)),  # for the tests that follow
+    ):
         with unchanged_world(features, adata, groups, model, but=but):
             cross_validate(model, features, adata, groups=groups, cv=GroupKFold(2), n_jobs=n_jobs)
             results, predictions = model_selection.benchmark(

@@ -73,15 +73,16 @@ def in_parts(predict, X, size, whole, watch):
     largest = 0.0
     for start in range(0, len(X), size):
         rows = slice(start, start + size)
-        largest = max(largest, float(np.abs(whole[rows] - predict(X[rows])).max()))
+        largest = np.maximum(largest, np.abs(whole[rows] - predict(X[rows])).max())  # NaN stays
         watch.look()
-    return largest
+    return float(largest)
 
 
 def found(whole, differences, watches):
     """What one kind of prediction gave."""
     memory = {kind: watch.found() for kind, watch in watches.items()}
-    wrong = not np.isfinite(whole).all() or max(differences.values()) > TOLERANCE
+    wrong = not all(difference <= TOLERANCE for difference in differences.values())
+    wrong = wrong or not np.isfinite(whole).all()
     return {
         "lost": int(wrong) + sum(watched["grew_too_much"] for watched in memory.values()),
         "spots": len(whole),
