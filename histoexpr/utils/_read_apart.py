@@ -89,7 +89,9 @@ def _zarr(path, parts, lazy):
         if _tells_of_array(file):
             array = zarr.open_array(str(file.parent), mode="r")
             by_chunk = file.relative_to(path).parts[0] in lazy
-            declared = _declared(array, array.chunks, len(str(array.fill_value)), by_chunk)
+            strings = array.dtype.kind in "OT"  # each value that is not there is this one
+            of_value = len(str(array.fill_value)) if strings else 0
+            declared = _declared(array, array.chunks, of_value, by_chunk)
             yield declared
             stored = _stored(file.parent, array.ndim)
             blocks = _blocks(array, getattr(array, "shards", None) or array.chunks, stored)
@@ -98,7 +100,10 @@ def _zarr(path, parts, lazy):
 
 
 def _declared(array, chunks, of_value, by_chunk=False):
-    """Bytes that an array says it takes, or a chunk of it; not less than its chunks stand for."""
+    """Bytes that an array says it takes, or a chunk of it; not less than its chunks stand for.
+
+    `of_value` are those that a value takes beside its place in the array.
+    """
     n_chunks = math.prod(-(-n // max(1, side)) for n, side in zip(array.shape, chunks))
     n_values = math.prod(chunks if by_chunk else array.shape)
     return max((array.dtype.itemsize + of_value) * n_values, _OF_CHUNK * n_chunks)
