@@ -185,15 +185,17 @@ def _as_adata(counts, spatial, positions, section, patient):
 
 def with_unique_genes(adata, section):
     """The AnnData, or one with names that repeat made unique as scanpy does, said in the log."""
-    duplicated = adata.var_names.duplicated()
-    if not duplicated.any():
+    names = adata.var_names.astype(str)  # readers of tables take "NA" and nothing for NaN
+    duplicated = names.duplicated()
+    if duplicated.any():
+        logger.info(
+            "section %s: %d genes share a name with another (%s); each is made unique by a suffix, "
+            "'-1' and so on",
+            section, duplicated.sum(), name_some(names[duplicated].unique()),
+        )  # fmt: skip
+    elif names.equals(adata.var_names):
         return adata
-    logger.info(
-        "section %s: %d genes share a name with another (%s); each is made unique by a suffix, "
-        "'-1' and so on",
-        section, duplicated.sum(), name_some(adata.var_names[duplicated].unique()),
-    )  # fmt: skip
-    var = adata.var.set_axis(make_index_unique(adata.var_names), axis=0)
+    var = adata.var.set_axis(make_index_unique(names), axis=0)
     return anndata.AnnData(adata.X, obs=adata.obs, var=var, obsm=dict(adata.obsm))
 
 

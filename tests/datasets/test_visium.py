@@ -11,7 +11,7 @@ import tifffile
 from drawn import CROP_PX, GENES, MPP, draw, shrink, write_h5, write_image, write_mtx, write_visium
 from PIL import Image
 
-from histoexpr.datasets import load_visium
+from histoexpr.datasets import join_sections, load_visium
 
 CUT = {"patch_size": "40um", "out_px": CROP_PX}
 
@@ -226,6 +226,15 @@ def test_genes_of_one_name_are_made_unique(outs, drawn, image, caplog, recwarn, 
     assert list(adata.var_names) == ["EPCAM", "TBCE", "TBCE-1", "MALAT1", "TBCE-2", "VIM"]
     np.testing.assert_array_equal(adata.X.toarray(), drawn.counts)
     assert "2 genes share a name with another ('TBCE')" in caplog.text and not recwarn.list
+
+
+def test_a_gene_may_be_called_na(outs, drawn, image):
+    path = outs / "filtered_feature_bc_matrix.h5"
+    path.unlink()
+    write_mtx(path.with_suffix(""), drawn.counts, ["EPCAM", "NA", "KRT5", "MALAT1", "None", "VIM"])
+    images, adata = load(outs, image)
+    assert all(isinstance(gene, str) for gene in adata.var_names) and adata.var_names.is_unique
+    assert join_sections([(images, adata)])[1].n_vars == 6
 
 
 def test_raw_counts_are_taken_when_there_are_no_filtered_ones(outs, drawn, image):

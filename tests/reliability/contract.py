@@ -5,6 +5,7 @@ import os
 import anndata
 import joblib
 import numpy as np
+import pandas as pd
 import torch
 from hypothesis import settings
 from sklearn.base import BaseEstimator
@@ -52,6 +53,8 @@ def state(given):
     if isinstance(given, SpotPatches):  # which knows more of its images when it was read
         places = given.spatial, given.positions, given.section, given.patient
         return state([np.asarray(given) if len(given) else 0, *places])
+    if isinstance(given, pd.DataFrame):  # whose index of dates notes its step when it is asked
+        return state([list(map(str, given.index)), list(given.columns), given.to_numpy()])
     if isinstance(given, torch.Generator):  # drawing moves it on
         return id(given)
     if isinstance(given, BaseEstimator):
