@@ -1,6 +1,7 @@
 """Arrays in files of NumPy, with a checksum behind them that tells when a bit has changed."""
 
 import numpy as np
+from numpy.lib import format as npy
 
 from ..utils import written_aside
 from ._hashing import DIGEST_BYTES, digest
@@ -37,9 +38,15 @@ def load_checked(path, check=True):
     ValueError
         If it is not as it was written.
     """
-    values = np.load(path, mmap_mode="r")
-    if check:
-        with open(path, "rb") as file:
+    with open(path, "rb") as file:  # once: another may be written under its name meanwhile
+        if npy.read_magic(file) != (1, 0):
+            raise ValueError("it is of another version of NumPy's format")
+        shape, by_columns, dtype = npy.read_array_header_1_0(file)
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects")
+        order = "F" if by_columns else "C"
+        values = np.memmap(file, dtype, "r", offset=file.tell(), shape=shape, order=order)
+        if check:
             file.seek(-DIGEST_BYTES, 2)
             if file.read() != _checksum(values):
                 raise ValueError("it is not as it was written")
