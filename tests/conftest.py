@@ -2,13 +2,14 @@
 HISTOEXPR_SHARED and skip, saying so, without it."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-# "ci": the same few examples each time. "fuzz" (`make fuzz`): new ones each time, and in tests/fuzz
-# and tests/reliability again and again until HISTOEXPR_FUZZ_SECONDS a test are used up.
+# "ci": the same few examples each time. "fuzz" (`make fuzz`): new ones each time, again and again
+# until HISTOEXPR_FUZZ_SECONDS a test are used up.
 FUZZ_SECONDS = float(os.environ.get("HISTOEXPR_FUZZ_SECONDS", 0))
 _COMMON = {
     "deadline": None,
@@ -28,6 +29,18 @@ os.environ["HISTOEXPR_TRUST_FILES"] = "1"
 
 # A test that computes features twice compares what was computed twice, not one array with itself.
 os.environ["HISTOEXPR_FEATURE_CACHE_GB"] = "0"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Call a test of hypothesis again and again; pytest calls it once where no time is given."""
+    if not (FUZZ_SECONDS and hasattr(pyfuncitem.obj, "hypothesis")):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    end = time.monotonic() + FUZZ_SECONDS
+    while time.monotonic() < end:
+        pyfuncitem.obj(**arguments)
+    return True
 
 
 @pytest.fixture(scope="session")
