@@ -12,10 +12,11 @@ from anndata.utils import make_index_unique
 from .. import _keys
 from ..data import SpotPatches, check_positions, open_slide
 from ..data._patch_checks import check_spatial, crop_sizes
+from ..data._slide_checks import check_mpp
 from ..exceptions import InputError, InputTypeError, MissingFileError
 from ..utils import name_some
 from ..utils._files import as_path
-from ..utils._validation import as_array, check_number
+from ..utils._validation import as_array
 from ._geometry import check_on_image, check_scale, grid_positions, visium_scale
 
 logger = logging.getLogger(__name__)
@@ -151,11 +152,6 @@ def as_names(names, what):
         ) from error
 
 
-def check_mpp(mpp):
-    """Micrometres per pixel as a user gave them, a float; or None."""
-    return mpp if mpp is None else check_number(mpp, "mpp", unit=", in micrometres per pixel")
-
-
 def is_named(value):
     """Whether a cell of a table says something."""
     empty = ("", "na", "n/a", "none", _keys.MISSING)
@@ -282,7 +278,7 @@ def known_grid(adata):
 
 def image_mpp(mpp, positions, spatial, image, section):
     """Micrometres per pixel: as given, as measured on a Visium grid, or as the image says."""
-    mpp = check_mpp(mpp)
+    mpp = mpp if mpp is None else check_mpp(mpp)
     measured = np.nan if positions is None else visium_scale(positions, spatial)
     if not np.isnan(measured):
         if mpp is not None:

@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 
+from ..data._slide_checks import check_mpp
 from ..exceptions import InputError
 from ._geometry import (
     VISIUM_PITCH_UM,
@@ -13,7 +14,7 @@ from ._geometry import (
     grid_scale,
 )
 from ._join import per_section, read_sections
-from ._section import OUT_PX, PATCH_SIZE, check_mpp, make_section
+from ._section import OUT_PX, PATCH_SIZE, make_section
 from ._spaceranger import (
     at_other_scales,
     centres,
@@ -141,7 +142,7 @@ def _read_visium(
 
 def _full_resolution_mpp(table, factors, mpp, section):
     """The pixel size that was given, or that of the pitch; refused where they contradict."""
-    mpp = check_mpp(mpp)
+    mpp = mpp if mpp is None else check_mpp(mpp)
     measured, spread = grid_scale(grid(table), centres(table), VISIUM_STEP_UM)
     diameter = factors.get("spot_diameter_fullres", np.nan)
     if np.isnan(measured):

@@ -3,10 +3,11 @@
 import logging
 from numbers import Real
 
+from ..data._slide_checks import check_mpp
 from ..exceptions import InputError, MissingFileError
 from ._geometry import check_one_grid, check_scale, grid_scale
 from ._join import per_section, read_sections
-from ._section import OUT_PX, PATCH_SIZE, check_mpp, make_section
+from ._section import OUT_PX, PATCH_SIZE, make_section
 from ._spaceranger import (
     at_other_scales,
     centres,

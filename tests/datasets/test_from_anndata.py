@@ -6,7 +6,7 @@ import anndata
 import numpy as np
 import pytest
 import scipy.sparse
-from drawn import CROP_PX, MPP, draw, shrink, write_image
+from drawn import CROP_PX, MPP, shrink, write_image
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -16,11 +16,6 @@ from histoexpr import ExpressionTargetRegressor
 from histoexpr.datasets import from_anndata, join_sections
 
 CUT = {"patch_size": "40um", "out_px": CROP_PX}
-
-
-@pytest.fixture(scope="module")
-def drawn():
-    return draw()
 
 
 def load(adata, image, mpp=None, **kwargs):

@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from drawn import CROP_PX, GENES, MPP, draw, make_sdata
+from drawn import CROP_PX, GENES, MPP, make_sdata
 
 from histoexpr.datasets import from_spatialdata
 
@@ -14,11 +14,6 @@ spatialdata = pytest.importorskip(
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:spatialdata|contextlib|functools")
 
 CUT = {"patch_size": "40um", "out_px": CROP_PX}
-
-
-@pytest.fixture(scope="module")
-def drawn():
-    return draw()
 
 
 @pytest.fixture

@@ -6,16 +6,11 @@ import anndata
 import h5py
 import numpy as np
 import pytest
-from drawn import CROP_PX, MPP, draw, write_hest
+from drawn import CROP_PX, MPP, write_hest
 
 from histoexpr.datasets import load_hest
 
 CUT = {"patch_size": "40um", "out_px": CROP_PX}
-
-
-@pytest.fixture(scope="module")
-def drawn():
-    return draw()
 
 
 @pytest.fixture

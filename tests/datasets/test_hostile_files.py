@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
-from drawn import CROP_PX, draw, write_cscc, write_hest, write_visium
+from drawn import CROP_PX, write_cscc, write_hest, write_visium
 
 from histoexpr.datasets import from_anndata, load_cscc, load_hest, load_visium, load_visium_hd
 from histoexpr.datasets._her2st import _cell_types
@@ -23,16 +23,6 @@ LIMIT = "HISTOEXPR_MAX_DECODED_GB"
 @pytest.fixture(autouse=True)
 def no_file_is_trusted(monkeypatch):
     monkeypatch.delenv("HISTOEXPR_TRUST_FILES")
-
-
-@pytest.fixture(scope="module")
-def drawn():
-    return draw()
-
-
-@pytest.fixture
-def outs(tmp_path, drawn):
-    return write_visium(tmp_path / "S1", drawn)
 
 
 @pytest.fixture

@@ -4,15 +4,10 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import MPP, draw
+from drawn import MPP
 from PIL import Image
 
 from histoexpr.datasets import load_patches
-
-
-@pytest.fixture(scope="module")
-def drawn():
-    return draw()
 
 
 @pytest.fixture

@@ -3,18 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import CROP_PX, draw, make_sdata, write_cscc, write_hest, write_image, write_visium
+from drawn import CROP_PX, make_sdata, write_cscc, write_hest, write_image, write_visium
 from PIL import Image
 
 from histoexpr.datasets import load_sheet
 from histoexpr.datasets._sheet import _format_of
 
 CUT = {"patch_size": "40um", "out_px": CROP_PX}
-
-
-@pytest.fixture(scope="module")
-def drawn():
-    return draw()
 
 
 @pytest.fixture

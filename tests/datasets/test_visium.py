@@ -16,16 +16,6 @@ from histoexpr.datasets import join_sections, load_visium
 CUT = {"patch_size": "40um", "out_px": CROP_PX}
 
 
-@pytest.fixture(scope="module")
-def drawn():
-    return draw()
-
-
-@pytest.fixture
-def outs(tmp_path, drawn):
-    return write_visium(tmp_path / "S1", drawn)
-
-
 @pytest.fixture
 def image(tmp_path, drawn):
     return write_image(drawn, tmp_path)
